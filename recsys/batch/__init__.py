@@ -1,0 +1,1 @@
+"""FOR EVERYBODY: every user's top k into files."""

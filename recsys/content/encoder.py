@@ -1,0 +1,72 @@
+"""The contract of content encoders, and what a tower gets of them.
+
+An encoder keeps the order and count of its inputs and says which contents it could not encode; it
+never invents a vector for what is missing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.errors import DataError
+
+__all__ = ["ContentBlock", "Encoded", "Encoder"]
+
+Content_contra = TypeVar("Content_contra", contravariant=True)
+
+
+class Encoded(NamedTuple):
+    """Vectors with the mark of what was there to encode."""
+
+    vectors: NDArray[np.float32]  # (n, dim); a row that is not present is all zeros
+    present: NDArray[np.bool_]  # (n,)
+
+
+class Encoder(Protocol[Content_contra]):
+    """Maps contents of one type (a text, the path of an image or a sound) to vectors."""
+
+    @property
+    def name(self) -> str:
+        """Encoder, weights and preprocessing: the key of the cache."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of every vector."""
+        ...
+
+    def encode(self, contents: Sequence[Content_contra]) -> Encoded:
+        """Return vectors ``(n, dim)`` and presence ``(n,)`` in the order of ``contents``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ContentBlock:
+    """One kind of content for all items: what the item tower takes in beside the id.
+
+    Attributes:
+        name: the name of its ``[content.NAME]`` table.
+        vectors: float32 ``(n_items, dim)``, zeros where absent.
+        present: bool ``(n_items,)``.
+    """
+
+    name: str
+    vectors: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or self.present.shape != (len(self.vectors),):
+            raise DataError(
+                f"content {self.name}: vectors {self.vectors.shape} and present "
+                f"{self.present.shape} do not belong together"
+            )
+        if not np.isfinite(self.vectors).all():
+            raise DataError(f"content {self.name}: vectors hold NaN or infinity")
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.vectors.shape[1])

@@ -1,0 +1,1 @@
+"""LOG -> DATASET: readers, ids, the frozen data set, splits, built-in sources."""

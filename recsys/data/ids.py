@@ -1,0 +1,132 @@
+"""Ids become numbers here, and come back here; nowhere else.
+
+Public calls take and return the user's own ids; inside, users and items are numbers 0..n-1 in id
+order. ``UserIds`` and ``ItemIds`` are different types, so that mixing them up is a type error.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recsys.errors import DataError
+
+__all__ = ["ItemIds", "UserIds", "parse_ids"]
+
+CANONICAL_INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"  # as str(int(x)) prints it; fits int64
+
+
+def parse_ids(column: pd.Series) -> NDArray[Any]:
+    """Return ids as int64 when the whole column is integers, else as strings, shape ``(n,)``.
+
+    "007" is text, not 7: a column counts as integers only when printing them gives it back.
+    """
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return column.to_numpy(dtype=np.int64)
+    text = column.astype("str")
+    if len(text) and text.str.fullmatch(CANONICAL_INTEGER).all():
+        return text.to_numpy(dtype=object).astype(np.int64)
+    return text.to_numpy(dtype=object)
+
+
+class _Ids:
+    """Distinct ids in order; an id's number is its place. Not used directly."""
+
+    kind = "id"
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        """Take sorted, distinct ids of shape ``(n,)``, int64 or object (strings).
+
+        Raises:
+            DataError: the ids are not sorted or not distinct.
+        """
+        if len(values) > 1 and not bool(np.all(values[1:] > values[:-1])):
+            raise DataError(f"{self.kind}s must be sorted and distinct; build them with of()")
+        self._values = values
+        self._index = pd.Index(values)
+
+    @classmethod
+    def of(cls, *columns: NDArray[Any]) -> Self:
+        """Collect the distinct ids of several columns; if any column is text, all are text."""
+        if any(column.dtype == object for column in columns):
+            columns = tuple(column.astype(str).astype(object) for column in columns)
+        return cls(np.unique(np.concatenate(columns)))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        kind = "integer" if self.is_integer else "text"
+        return f"{type(self).__name__}({len(self):,} {kind} ids)"
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """All ids in order, shape ``(n,)``; a copy would be wasteful, so do not write to it."""
+        return self._values
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether ids are integers (else text)."""
+        return self._values.dtype != object
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of all ids in order: what an index must have been built for."""
+        text = "\n".join(map(str, self._values.tolist()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def find(self, ids: Iterable[Any]) -> NDArray[np.int32]:
+        """Return the number of each id, shape ``(n,)``, -1 where it is unknown.
+
+        Integers and their printed form are the same id: 7 and "7" both find 7.
+        """
+        text = pd.Series(list(ids), dtype=object).astype(str)
+        if not self.is_integer:
+            return self._index.get_indexer(pd.Index(text.astype(object))).astype(np.int32)
+        numbers = np.full(len(text), -1, dtype=np.int32)
+        integers = text.str.fullmatch(CANONICAL_INTEGER).to_numpy(dtype=bool)
+        wanted = text[integers].to_numpy(dtype=object).astype(np.int64)
+        numbers[integers] = self._index.get_indexer(pd.Index(wanted))
+        return numbers
+
+    def numbers(self, ids: Iterable[Any]) -> NDArray[np.int32]:
+        """Return the number of each id, shape ``(n,)``.
+
+        Raises:
+            DataError: an id is unknown.
+        """
+        wanted = list(ids)
+        numbers = self.find(wanted)
+        unknown = np.flatnonzero(numbers < 0)
+        if len(unknown):
+            raise DataError(
+                f"{len(unknown)} unknown {self.kind}s, first: {wanted[unknown[0]]!r}; "
+                f"known are {len(self):,} such as {self._values[0]!r}"
+            )
+        return numbers
+
+    def ids(self, numbers: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Return the ids of numbers, any shape.
+
+        Raises:
+            DataError: a number is outside 0..n-1.
+        """
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(self)):
+            raise DataError(f"{self.kind} numbers must be in 0..{len(self) - 1}")
+        result: NDArray[Any] = self._values[numbers]
+        return result
+
+
+class UserIds(_Ids):
+    """The users' ids in order."""
+
+    kind = "user id"
+
+
+class ItemIds(_Ids):
+    """The items' ids in order."""
+
+    kind = "item id"

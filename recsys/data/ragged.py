@@ -1,0 +1,78 @@
+"""Lists of different lengths in two arrays: one user's history after another."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+__all__ = ["Ragged"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of integers of different lengths, without padding.
+
+    Attributes:
+        indptr: where each row starts and the last one ends, int64 ``(n_rows + 1,)``.
+        values: all rows after one another, int32 ``(indptr[-1],)``.
+    """
+
+    indptr: NDArray[np.int64]
+    values: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.indptr.ndim != 1 or self.indptr[0] != 0 or self.indptr[-1] != len(self.values):
+            raise ValueError(f"indptr must run from 0 to {len(self.values)}")
+        if np.any(np.diff(self.indptr) < 0):
+            raise ValueError("indptr must not decrease")
+
+    @classmethod
+    def of(cls, rows: list[list[int]]) -> Self:
+        """Build from lists (tests, single queries)."""
+        lengths = [len(row) for row in rows]
+        values = np.array([value for row in rows for value in row], dtype=np.int32)
+        return cls(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), values)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        """One row, shape ``(length,)``."""
+        return self.values[self.indptr[row] : self.indptr[row + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of each row, shape ``(n_rows,)``."""
+        return np.diff(self.indptr)
+
+    @property
+    def row_numbers(self) -> NDArray[np.int64]:
+        """The row of each value, shape ``(n_values,)``."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Ragged":
+        """The given rows in the given order; -1 gives an empty row."""
+        known = rows >= 0
+        safe = np.where(known, rows, 0)
+        lengths = np.where(known, self.lengths[safe], 0) if len(self) else np.zeros(len(rows), int)
+        indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        starts = self.indptr[safe] if len(self) else np.zeros(len(rows), np.int64)
+        within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
+        return Ragged(indptr, self.values[np.repeat(starts, lengths) + within])
+
+    def last(self, n: int) -> "Ragged":
+        """The last ``n`` values of each row."""
+        within_from_end = np.repeat(self.indptr[1:], self.lengths) - np.arange(len(self.values))
+        kept = within_from_end <= n
+        lengths = np.minimum(self.lengths, n)
+        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), self.values[kept])
+
+    def matrix(self, n_columns: int) -> sparse.csr_matrix:
+        """Binary csr matrix ``(n_rows, n_columns)``; a repeated value counts once."""
+        ones = np.ones(len(self.values), dtype=np.float32)
+        matrix = sparse.csr_matrix((ones, self.values, self.indptr), (len(self), n_columns))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix

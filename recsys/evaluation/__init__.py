@@ -1,0 +1,1 @@
+"""HOW GOOD: metrics, evaluation in blocks, baselines tuned on validation."""

@@ -1,0 +1,98 @@
+"""Files that are whole or absent: atomic folders, json, digests.
+
+A killed process must leave nothing half-made, and a file must be recognisable by its content.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recsys.errors import ArtifactError
+
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "digest_file",
+    "digest_files",
+    "digest_json",
+    "read_json",
+    "write_json",
+]
+
+BLOCK = 1 << 20  # bytes read at a time while hashing
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that takes its place when the block ends well.
+
+    An exception (or a kill) leaves the old ``path`` as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    for leftover in (partial, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    partial.mkdir()
+    yield partial
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; it takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    yield partial
+    partial.replace(path)
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of the file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_files(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return ``{relative name: sha256}`` of all files below ``folder``, sorted by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {str(path.relative_to(folder)): path for path in files}
+    return {name: digest_file(path) for name, path in names.items() if name not in leave_out}
+
+
+def digest_json(value: Any) -> str:
+    """Return the sha256 of a json-able value in canonical form, as hex."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented json, whole or not at all; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    with atomic_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read json that this project wrote.
+
+    Raises:
+        ArtifactError: the file is missing or is not json.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run the stage that writes it") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: is not json ({error}); run its stage again") from None

@@ -1,0 +1,1 @@
+"""TOWERS -> INDEX: the top-k contract, exact search, Annoy."""

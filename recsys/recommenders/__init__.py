@@ -1,0 +1,1 @@
+"""WHO GETS WHAT: the two towers and the baselines behind one protocol."""

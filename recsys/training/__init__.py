@@ -1,0 +1,1 @@
+"""TOWERS LEARN: batches, the loop, checkpoints, devices."""
