@@ -138,20 +138,29 @@ class TowersConfig(Section):
     """The two towers; both end in unit vectors."""
 
     dim: int = Field(default=64, ge=2, le=4096)
-    history: int = Field(default=50, ge=1)  # how many of the last items the user tower reads
+    history: int = Field(default=100, ge=1)  # how many of the last items the user tower reads
+    speeds: int = Field(default=4, ge=1)  # means of the history, each with a rate of forgetting
+    history_dropout: float = Field(default=0.2, ge=0, lt=1)  # of the vectors of past items
+    user_id: bool = False  # a learned vector a user, beside the history
+    temperature: float = Field(default=0.1, gt=0)  # at first; it is learnt
 
 
 class TrainingConfig(Section):
     """How the towers learn."""
 
     epochs: int = Field(default=40, ge=1)  # at most; early stopping chooses on validation NDCG@10
-    patience: int = Field(default=5, ge=1)  # epochs without a better validation score
-    batch_size: int = Field(default=256, ge=1)
+    patience: int = Field(default=3, ge=1)  # scorings without a better one before it stops
+    score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
+    batch_size: int = Field(default=128, ge=1)  # users
+    horizon: int = Field(default=10, ge=1)  # items after the cut that are to be guessed
+    user_dropout: float = Field(default=0.5, ge=0, le=1)  # share of users played as unknown
     learning_rate: float = Field(default=3e-3, gt=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)  # share of the steps with a rising rate
     weight_decay: float = Field(default=0.01, ge=0)
-    device: str = "auto"  # "auto": CUDA where there is one, else the CPU
-    loss: Literal["auto", "full", "in-batch"] = "auto"
+    clip_norm: float = Field(default=1.0, gt=0)  # L2 norm of all gradients together
+    loss: Literal["auto", "full", "in-batch"] = "auto"  # auto: full while the catalogue fits
     full_softmax_up_to: int = Field(default=50_000, ge=1)  # items; above it, in-batch with logQ
+    device: str = "auto"  # "auto": CUDA where there is one, else the CPU
 
 
 class IndexConfig(Section):
@@ -171,7 +180,7 @@ class RecommendConfig(Section):
     k: int = Field(default=10, ge=1)
     history: Literal["all", "train"] = "all"  # what counts as seen and feeds the user tower
     format: Literal["parquet", "csv", "jsonl"] = "parquet"
-    part_rows: int = Field(default=100_000, ge=1)  # users a part file
+    part_users: int = Field(default=100_000, ge=1)  # in one file
     batch_size: int = Field(default=1_024, ge=1)
 
 
@@ -221,5 +230,5 @@ class Config(Section):
             if self.split.protocol != "files":
                 raise ValueError("[data] needs interactions = FILE or source = NAME")
         elif self.split.protocol == "files":
-            raise ValueError('[split] protocol = "files" brings the log; leave out the one in [data]')
+            raise ValueError('protocol = "files" brings the log; leave out the one in [data]')
         return self

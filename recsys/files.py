@@ -20,6 +20,7 @@ __all__ = [
     "digest_files",
     "digest_json",
     "read_json",
+    "remove_folder",
     "write_json",
 ]
 
@@ -35,15 +36,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     for leftover in (partial, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+        remove_folder(leftover)
     partial.mkdir()
     yield partial
     if path.exists():
         path.rename(old)
     partial.rename(path)
-    if old.exists():
-        shutil.rmtree(old)
+    remove_folder(old)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; it need not be there."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @contextmanager

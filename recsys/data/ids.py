@@ -16,19 +16,23 @@ from recsys.errors import DataError
 
 __all__ = ["ItemIds", "UserIds", "parse_ids"]
 
-CANONICAL_INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"  # as str(int(x)) prints it; fits int64
+CANONICAL_INTEGER = r"(?:0|-?[1-9][0-9]{0,18})"  # as str(int(x)) prints it
+INT64 = np.iinfo(np.int64)
 
 
 def parse_ids(column: pd.Series) -> NDArray[Any]:
     """Return ids as int64 when the whole column is integers, else as strings, shape ``(n,)``.
 
-    "007" is text, not 7: a column counts as integers only when printing them gives it back.
+    "007" is text, not 7: a column counts as integers only when printing them gives it back. So is
+    a column with a number that 64 bits cannot hold.
     """
-    if pd.api.types.is_integer_dtype(column.dtype):
+    if pd.api.types.is_integer_dtype(column.dtype) and (not len(column) or column.max() <= INT64.max):
         return column.to_numpy(dtype=np.int64)
     text = column.astype("str")
     if len(text) and text.str.fullmatch(CANONICAL_INTEGER).all():
-        return text.to_numpy(dtype=object).astype(np.int64)
+        integers = [int(printed) for printed in text]  # Python's do not overflow
+        if INT64.min <= min(integers) and max(integers) <= INT64.max:
+            return np.array(integers, dtype=np.int64)
     return text.to_numpy(dtype=object)
 
 
@@ -53,7 +57,8 @@ class _Ids:
         """Collect the distinct ids of several columns; if any column is text, all are text."""
         if any(column.dtype == object for column in columns):
             columns = tuple(column.astype(str).astype(object) for column in columns)
-        return cls(np.unique(np.concatenate(columns)))
+        # unique first: sorting the distinct strings only is many times faster for a long log
+        return cls(np.sort(pd.unique(np.concatenate(columns))))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -83,13 +88,15 @@ class _Ids:
 
         Integers and their printed form are the same id: 7 and "7" both find 7.
         """
+        if self.is_integer and isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
+            return self._index.get_indexer(pd.Index(ids)).astype(np.int32)
         text = pd.Series(list(ids), dtype=object).astype(str)
         if not self.is_integer:
             return self._index.get_indexer(pd.Index(text.astype(object))).astype(np.int32)
         numbers = np.full(len(text), -1, dtype=np.int32)
         integers = text.str.fullmatch(CANONICAL_INTEGER).to_numpy(dtype=bool)
-        wanted = text[integers].to_numpy(dtype=object).astype(np.int64)
-        numbers[integers] = self._index.get_indexer(pd.Index(wanted))
+        wanted = pd.Index([int(printed) for printed in text[integers]])  # beyond 64 bits: unknown
+        numbers[integers] = self._index.get_indexer(wanted)
         return numbers
 
     def numbers(self, ids: Iterable[Any]) -> NDArray[np.int32]:
@@ -103,8 +110,8 @@ class _Ids:
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):
             raise DataError(
-                f"{len(unknown)} unknown {self.kind}s, first: {wanted[unknown[0]]!r}; "
-                f"known are {len(self):,} such as {self._values[0]!r}"
+                f"{len(unknown)} unknown {self.kind}s, first: {str(wanted[unknown[0]])!r}; "
+                f"known are {len(self):,} such as {str(next(iter(self._values), ''))!r}"
             )
         return numbers
 

@@ -54,11 +54,12 @@ class Ragged:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Ragged":
         """The given rows in the given order; -1 gives an empty row."""
-        known = rows >= 0
-        safe = np.where(known, rows, 0)
-        lengths = np.where(known, self.lengths[safe], 0) if len(self) else np.zeros(len(rows), int)
+        if rows.size and rows.max() >= len(self):
+            raise IndexError(f"rows must be in -1..{len(self) - 1}, got {rows.max()}")
+        rows = np.maximum(rows, -1)
+        lengths = np.append(self.lengths, 0)[rows]  # -1 takes the 0 at the end
         indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        starts = self.indptr[safe] if len(self) else np.zeros(len(rows), np.int64)
+        starts = self.indptr[rows]
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
         return Ragged(indptr, self.values[np.repeat(starts, lengths) + within])
 
@@ -69,10 +70,20 @@ class Ragged:
         lengths = np.minimum(self.lengths, n)
         return Ragged(np.concatenate([[0], np.cumsum(lengths)]), self.values[kept])
 
+    def beside(self, other: "Ragged") -> "Ragged":
+        """Each row followed by the other's row of the same number."""
+        if len(self) != len(other):
+            raise ValueError(f"{len(self)} rows beside {len(other)}")
+        rows = np.concatenate([self.row_numbers, other.row_numbers])
+        order = np.argsort(rows, kind="stable")
+        values = np.concatenate([self.values, other.values])[order]
+        return Ragged(self.indptr + other.indptr, values)
+
     def matrix(self, n_columns: int) -> sparse.csr_matrix:
         """Binary csr matrix ``(n_rows, n_columns)``; a repeated value counts once."""
         ones = np.ones(len(self.values), dtype=np.float32)
-        matrix = sparse.csr_matrix((ones, self.values, self.indptr), (len(self), n_columns))
+        columns = self.values.copy()  # scipy sorts them in place; our rows keep their order
+        matrix = sparse.csr_matrix((ones, columns, self.indptr), (len(self), n_columns))
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix

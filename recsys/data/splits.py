@@ -1,37 +1,254 @@
-"""Splits: which rows are learnt from, which choose, which test. A split is a partition."""
+"""Splits: which rows are learnt from, which choose, which test. A split is a partition.
+
+split(dataset, "user-time")   ->  Split   every row of the log in exactly one part
+split.learnable(refit=...)    ->  the rows to fit on
+split.task("test")            ->  Task    who is asked, what would have been right
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from recsys.config import Protocol
+from recsys.data import protocols
+from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
+from recsys.data.protocols import Part, Parts
+from recsys.data.tasks import Task
+from recsys.errors import ArtifactError, ConfigError, DataError
+from recsys.files import read_json, write_json
 
-__all__ = ["Split", "Task"]
+__all__ = ["Split", "Task", "split"]
 
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a recommender is asked and what would have been right.
-
-    Attributes:
-        history: what is known of the users when they are asked; never recommended again.
-        truth: the held-out rows, only of users and items that can be answered.
-        candidates: items that may be recommended, bool ``(n_items,)``.
-        dropped: why held-out rows and users are not in ``truth`` -> how many.
-    """
-
-    history: Interactions
-    truth: Interactions
-    candidates: NDArray[np.bool_]
-    dropped: dict[str, int]
+ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The parts of a data set's log under a protocol."""
+    """A log and the part that each of its rows plays under a protocol.
 
-    protocol: str
-    train: Interactions
-    validation: Interactions
-    test: Interactions
+    Attributes:
+        protocol: how the log was cut.
+        log: all rows by user and time; equal times by row of the file for ``"leave-last-out"``, by
+            item number otherwise.
+        parts: the `Part` of each row, int8 ``(n,)``.
+        item_parts: for ``"cold-items"`` the part each item was drawn for, else all
+            ``Part.TRAIN``; int8 ``(n_items,)``.
+    """
+
+    protocol: Protocol
+    log: Interactions
+    parts: Parts
+    item_parts: Parts
+
+    def __post_init__(self) -> None:
+        if len(self.parts) != len(self.log) or len(self.item_parts) != self.log.n_items:
+            raise DataError(
+                f"split: {len(self.parts)} parts for {len(self.log)} rows, "
+                f"{len(self.item_parts)} for {self.log.n_items} items"
+            )
+
+    def __repr__(self) -> str:
+        counts = {
+            part.name.lower().replace("_", " "): n
+            for part, n in zip(Part, np.bincount(self.parts, minlength=len(Part)), strict=True)
+        }
+        named = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+        return f"Split({self.protocol}: {named})"
+
+    @property
+    def train(self) -> Interactions:
+        """The rows to learn from."""
+        return self._rows(Part.TRAIN)
+
+    @property
+    def validation(self) -> Interactions:
+        """The rows that choose epochs and settings."""
+        return self._rows(Part.VALIDATION)
+
+    @property
+    def test(self) -> Interactions:
+        """The rows for the table."""
+        return self._rows(Part.TEST)
+
+    @property
+    def history(self) -> Interactions:
+        """Cold users only: their rows that are given when they are asked, and not learnt from."""
+        return self._rows(Part.VALIDATION_HISTORY, Part.TEST_HISTORY)
+
+    def learnable(self, *, refit: bool) -> Interactions:
+        """The rows to fit on: training, and with ``refit`` all that validation held back."""
+        if not refit:
+            return self.train
+        return self._rows(Part.TRAIN, Part.VALIDATION, Part.VALIDATION_HISTORY)
+
+    def task(
+        self,
+        part: Literal["validation", "test"],
+        *,
+        candidates: Literal["train", "catalogue"] = "train",
+    ) -> Task:
+        """What is asked of a recommender that learnt from all rows before this part.
+
+        Before the validation part lie the training rows, before the test part those of validation
+        too. With ``candidates="train"`` the items of these rows may be recommended
+        (``"leave-last-out"``: all items of the log; ``"cold-items"``: the items drawn for this
+        part), and held-out rows of other items, or of users without history, are dropped.
+        ``"catalogue"`` allows every item and drops neither. An item that the user already has is
+        no truth in either case.
+        """
+        known = {Part.TRAIN, Part.VALIDATION_HISTORY}
+        if part == "test":
+            known |= {Part.VALIDATION, Part.TEST_HISTORY}
+        everything = candidates == "catalogue"
+        return Task.of(
+            self._rows(*known),
+            self.test if part == "test" else self.validation,
+            np.ones(self.log.n_items, np.bool_) if everything else self._candidates(part),
+            new_users=everything,
+        )
+
+    def _candidates(self, part: Literal["validation", "test"]) -> NDArray[np.bool_]:
+        if self.protocol == "cold-items":
+            drawn: NDArray[np.bool_] = self.item_parts == Part[part.upper()]
+            return drawn
+        if self.protocol == "leave-last-out":
+            return self.log.item_counts() > 0
+        return self.learnable(refit=part == "test").item_counts() > 0
+
+    def save(self, folder: Path) -> None:
+        """Write the part of each row of the log, and which items are cold, into ``folder``."""
+        names = np.array([part.name.lower() for part in Part], dtype=object)
+        table = pd.DataFrame({"row": self.log.rows, "part": names[self.parts]})
+        table.to_parquet(folder / ROWS, index=False)
+        cold = {
+            part.name.lower(): np.flatnonzero(self.item_parts == part).tolist()
+            for part in (Part.VALIDATION, Part.TEST)
+        }
+        write_json(folder / ABOUT, {"protocol": self.protocol, "cold_item_numbers": cold})
+
+    @classmethod
+    def load(cls, folder: Path, dataset: Dataset) -> Self:
+        """Read what ``save`` wrote, for the same data set.
+
+        Raises:
+            ArtifactError: a file is missing or damaged, or is of another log.
+        """
+        about = read_json(folder / ABOUT)
+        log = dataset.log.ordered(_ties(about["protocol"]))
+        try:
+            table = pd.read_parquet(folder / ROWS)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{folder / ROWS}: cannot be read ({error}); split again") from None
+        if not np.array_equal(table["row"].to_numpy(), log.rows):
+            raise ArtifactError(
+                f"{folder / ROWS}: is of another log ({len(table):,} rows, this one has "
+                f"{len(log):,}); split again"
+            )
+        item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
+        for name, numbers in about["cold_item_numbers"].items():
+            item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
+        parts = table["part"].map({part.name.lower(): part.value for part in Part})
+        return cls(about["protocol"], log, parts.to_numpy().astype(np.int8), item_parts)
+
+    def _rows(self, *parts: Part) -> Interactions:
+        return self.log.take(np.isin(self.parts, parts))
+
+
+def split(
+    dataset: Dataset,
+    protocol: Protocol = "user-time",
+    *,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Cut a data set's log into training, validation and test rows.
+
+    Args:
+        dataset: for the protocols ``"column"`` and ``"files"`` with labels.
+        protocol: ``"user-time"`` each user's last rows test; ``"leave-last-out"`` each user's last
+            row; ``"global-time"`` all rows from one moment on; ``"random"`` rows; ``"cold-items"``
+            all rows of random items; ``"cold-users"`` the last rows of random users whose other
+            rows are history; ``"column"``, ``"files"`` as the log says. `recsys.data.protocols`
+            has the rules.
+        test_fraction: in (0, 1), of each user's rows, all rows, items or users; not read by
+            ``"leave-last-out"``, ``"column"`` and ``"files"``.
+        validation_fraction: in (0, 1), of what does not test; not read by ``"leave-last-out"``.
+        seed: of the random protocols.
+
+    Raises:
+        ConfigError: a fraction is not in (0, 1), or the data set lacks what the protocol needs.
+        DataError: no row would train, or none would test.
+    """
+    for name, fraction in (
+        ("test_fraction", test_fraction),
+        ("validation_fraction", validation_fraction),
+    ):
+        if not 0 < fraction < 1:
+            raise ConfigError(f"split: {name} is {fraction}, expected more than 0 and less than 1")
+    if protocol not in get_args(Protocol):
+        raise ConfigError(f"split: protocol {protocol!r}; expected one of {get_args(Protocol)}")
+    log = dataset.log.ordered(_ties(protocol))
+    parts, item_parts = _cut(dataset, log, protocol, (test_fraction, validation_fraction), seed)
+    result = Split(protocol, log, parts, item_parts)
+    if not len(result.train) or not len(result.test):
+        raise DataError(
+            f"{result!r} of {len(log):,} rows: at least one must train and one test; "
+            "use another protocol or fraction"
+        )
+    return result
+
+
+def _ties(protocol: str) -> Literal["item", "row"]:
+    return "row" if protocol == "leave-last-out" else "item"
+
+
+def _cut(
+    dataset: Dataset,
+    log: Interactions,
+    protocol: Protocol,
+    fractions: tuple[float, float],
+    seed: int,
+) -> tuple[Parts, Parts]:
+    """The parts of the rows of ``log``, ``(n,)``, and those of the items, ``(n_items,)``."""
+    item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
+    match protocol:
+        case "user-time":
+            parts = protocols.user_time(log, *fractions)
+        case "leave-last-out":
+            parts = protocols.leave_last_out(log)
+        case "global-time":
+            if dataset.time_kind == "order":
+                raise ConfigError(
+                    "split: protocol 'global-time' needs moments, but the log's times are an order "
+                    "within each user; use 'user-time' or 'leave-last-out'"
+                )
+            parts = protocols.global_time(log, *fractions)
+        case "random":
+            parts = protocols.random_rows(log, *fractions, seed)
+        case "cold-items":
+            item_parts = protocols.cold_items(dataset.catalogue_rows, *fractions, seed)
+            parts = item_parts[log.items]
+        case "cold-users":
+            parts = protocols.cold_users(log, *fractions, seed)
+        case "column" | "files":
+            parts = protocols.given(log, _labels(dataset, protocol, log), fractions[1])
+    return parts, item_parts
+
+
+def _labels(dataset: Dataset, protocol: Protocol, log: Interactions) -> NDArray[Any]:
+    """The data set's label of each row of ``log``, which is its log in another order."""
+    if dataset.labels is None:
+        raise ConfigError(
+            f"split: protocol {protocol!r} needs a data set whose rows are labelled; "
+            "read it with the [split] section that names the column or the files"
+        )
+    by_row = np.argsort(dataset.log.rows)
+    places = by_row[np.searchsorted(dataset.log.rows, log.rows, sorter=by_row)]
+    labels: NDArray[Any] = dataset.labels[places]
+    return labels

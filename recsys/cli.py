@@ -1,0 +1,277 @@
+"""The command line: ``recsys <stage> CONFIG [key=value ...]`` and ways to look at what came out.
+
+Heavy libraries are imported inside the commands, so that ``recsys --help`` answers at once.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from recsys import __version__
+from recsys.config_file import load_config
+from recsys.errors import ConfigError, RecsysError
+from recsys.progress import console, set_quiet
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Two towers over ids and content, learnt from your log, served from an Annoy index.",
+)
+output = Console(highlight=False)  # results go to standard output, bars and messages to the other
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=3.")
+]
+Out = Annotated[Path | None, typer.Option(help="The run's folder; runs/CONFIG's name if absent.")]
+Seeds = Annotated[str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it even where nothing has changed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+RunFolder = Annotated[
+    Path | None, typer.Option("--run", help="A run's folder; the newest in runs/ if absent.")
+]
+
+
+def main() -> None:
+    """Run the command line; errors a user can act on are one line and an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, 2)
+    except RecsysError as error:
+        _fail(error, 1)
+
+
+def _fail(error: RecsysError, code: int) -> None:
+    Console(stderr=True).print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+    logging.getLogger("recsys").error("%s", error)
+    sys.exit(code)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
+) -> None:
+    if version:
+        output.print(f"recsys {__version__}")
+        raise typer.Exit
+
+
+@app.command("init")
+def _init(
+    files: Annotated[list[Path], typer.Argument(help="A log, and if you have them items, users.")],
+    out: Annotated[Path, typer.Option(help="The config to write.")] = Path("recsys.toml"),
+    force: Force = False,
+) -> None:
+    """Look at your files and write a config that fits them, with the reasons."""
+    from recsys.data.propose import propose
+
+    if out.exists() and not force:
+        raise ConfigError(f"{out}: is there already; take another --out, or --force to replace it")
+    proposal = propose(files)
+    out.write_text(proposal.toml(relative_to=out.parent), encoding="utf-8")
+    for reason in proposal.reasons:
+        output.print(_escaped(reason))
+    output.print(f"\nwrote {out}; next: recsys check {out}, then recsys run {out}")
+
+
+@app.command("check")
+def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
+    from recsys.data.fitness import check_fitness
+    from recsys.data.sources import load_dataset
+
+    loaded = load_config(config, overrides or ())
+    report = check_fitness(load_dataset(loaded.data, loaded.split))
+    if as_json:
+        output.print_json(json.dumps(report.as_dict()))
+    else:
+        output.print(_escaped("\n".join(report.lines())), soft_wrap=True)
+
+
+@app.command("run")
+def _run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    seeds: Seeds = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Go the whole way; stages whose inputs and config are as they were are not done again."""
+    from recsys.stages.command import Command
+
+    command = Command.of(config, overrides or (), out, seeds)
+    _talk(command.out, quiet=quiet, verbose=verbose)
+    if dry_run:
+        command.print_plan(output)
+        return
+    failures = command.go(force=force)
+    if as_json:
+        output.print_json(json.dumps(command.report()))
+    elif not quiet:
+        command.print_summary(output)
+    for failure in failures:
+        console.print(f"[red]{failure}[/red]")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _stage_command(name: str, text: str) -> None:
+    def command(
+        config: ConfigFile,
+        overrides: Overrides = None,
+        out: Out = None,
+        seeds: Seeds = None,
+        as_json: AsJson = False,
+        dry_run: DryRun = False,
+        force: Force = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
+    ) -> None:
+        _one_stage(name, config, overrides, out, seeds, as_json, dry_run, force, quiet, verbose)
+
+    app.command(name, help=text)(command)
+
+
+def _one_stage(
+    name: str,
+    config: Path,
+    overrides: list[str] | None,
+    out: Path | None,
+    seeds: str | None,
+    as_json: bool,
+    dry_run: bool,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+    **wishes: Any,
+) -> None:
+    from recsys.stages.command import Command
+
+    command = Command.of(config, overrides or (), out, seeds, **wishes)
+    _talk(command.out, quiet=quiet, verbose=verbose)
+    if dry_run:
+        command.print_plan(output, (name,))
+        return
+    facts = command.stage(name, force=force)
+    if as_json:
+        output.print_json(json.dumps(facts))
+
+
+_stage_command("prepare", "Read, check and split the log.")
+_stage_command("embed", "Encode the content of the items.")
+_stage_command("train", "Train the two towers.")
+_stage_command("index", "Build the index of item vectors and measure it.")
+
+
+@app.command("recommend")
+def _recommend(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    users: Annotated[Path | None, typer.Option(help="A file of user ids; else all.")] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="Items for nobody; or rows of user_id and item_id.")
+    ] = None,
+    candidates: Annotated[Path | None, typer.Option(help="A file of the items allowed.")] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="parquet, csv or jsonl.")
+    ] = None,
+    out: Out = None,
+    seeds: Seeds = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the top k of everybody, or of the users in a file."""
+    words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
+    _one_stage(
+        "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
+        users=users, exclude=exclude, candidates=candidates,
+    )  # fmt: skip
+
+
+_stage_command("evaluate", "Measure the towers beside tuned baselines.")
+
+
+@app.command("show")
+def _show(
+    user: Annotated[str, typer.Option(help="A user id.")],
+    run: RunFolder = None,
+    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+) -> None:
+    """Show a user's history beside the recommendations."""
+    from recsys.recommenders.recommender import Recommender
+    from recsys.stages.summary import user_table
+
+    output.print(user_table(Recommender.load(_newest(run)), user, k))
+
+
+@app.command("similar")
+def _similar(
+    item: Annotated[str, typer.Option(help="An item id.")],
+    run: RunFolder = None,
+    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+) -> None:
+    """Show the items nearest to an item."""
+    from recsys.recommenders.recommender import Recommender
+    from recsys.stages.summary import similar_table
+
+    output.print(similar_table(Recommender.load(_newest(run)), item, k))
+
+
+@app.command("compare")
+def _compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")], as_json: AsJson = False
+) -> None:
+    """Show the figures of several runs side by side."""
+    from recsys.stages.compare import compare_runs, comparison
+
+    found = compare_runs(runs)
+    if as_json:
+        output.print_json(json.dumps(found))
+    else:
+        output.print(comparison(found))
+
+
+def _newest(run: Path | None) -> Path:
+    if run is not None:
+        return run
+    found = sorted(Path("runs").glob("*/index/stage.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError("no run in runs/; say which with --run FOLDER, or start with recsys run")
+    return found[-1].parents[1]
+
+
+def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
+    """Messages go to the terminal, and all of them into the run's log file."""
+    set_quiet(quiet)
+    out.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger("recsys")
+    logger.setLevel(logging.DEBUG)
+    terminal = RichHandler(console=console, show_time=False, show_path=False)
+    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
+    file = logging.FileHandler(out / "recsys.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.handlers = [terminal, file]

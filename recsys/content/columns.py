@@ -1,0 +1,111 @@
+"""What the columns of a catalogue become before an encoder reads them: texts, labels, numbers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recsys.errors import DataError
+
+__all__ = ["labels", "number_rows", "texts"]
+
+DELIMITERS = "|;,"  # tried in this order
+DELIMITED_SHARE = 0.05  # of the cells must hold a delimiter before cells are split at it
+
+
+def texts(columns: pd.DataFrame) -> list[str | None]:
+    """Join each item's cells into one text: ``"Heat. 1995. Action, Crime"``.
+
+    Missing cells are skipped, lists joined by ", " (so is text delimited by "|"), whole floats
+    lose their ".0".
+
+    Args:
+        columns: one row an item.
+
+    Returns:
+        One text an item, None where all its cells are missing or blank.
+    """
+    pieces = [[_piece(cell) for cell in columns[name]] for name in columns]
+    return [". ".join(filter(None, cells)) or None for cells in zip(*pieces, strict=True)]
+
+
+def labels(columns: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Collect each item's labels, in the order of its cells, ``()`` where it has none.
+
+    A cell is a list, one label, or text delimited by "|", ";" or ",": the first of these that at
+    least one cell in twenty of that column holds. Labels of several columns are kept apart by the
+    column's name: ``"genre=Drama"``.
+
+    Args:
+        columns: one row an item.
+    """
+    lists = []
+    for name in columns:
+        prefix = f"{name}=" if columns.shape[1] > 1 else ""
+        cells = columns[name].tolist()
+        delimiter = _delimiter(cells)
+        lists.append([[prefix + label for label in _labels(cell, delimiter)] for cell in cells])
+    return [tuple(label for cell in cells for label in cell) for cells in zip(*lists, strict=True)]
+
+
+def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
+    """Read each item's cells as numbers, NaN where a cell is missing, infinite or no number.
+
+    Args:
+        columns: one row an item.
+
+    Raises:
+        DataError: a column has cells, but none is a number.
+    """
+    read = []
+    for name in columns:
+        column = columns[name]
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        if np.isnan(numbers).all() and column.notna().any():
+            first = column[column.notna()].iloc[0]
+            raise DataError(
+                f"catalogue: column {name!r} has no numbers, its first cell is {first!r}; "
+                'name a column of numbers, or use encoder = "categories"'
+            )
+        read.append(numbers.tolist())
+    return list(zip(*read, strict=True))
+
+
+def _piece(cell: Any) -> str:
+    """One cell as text, "" where it is missing."""
+    if isinstance(cell, str):
+        return ", ".join(cell.split("|")).strip() if "|" in cell else cell.strip()
+    if isinstance(cell, list | tuple | set | np.ndarray):
+        return ", ".join(filter(None, map(_piece, _ordered(cell))))
+    if pd.isna(cell):
+        return ""
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))  # 1995.0: an integer column with gaps is read as floats
+    return str(cell)
+
+
+def _labels(cell: Any, delimiter: str | None) -> list[str]:
+    """The labels in one cell."""
+    if isinstance(cell, list | tuple | set | np.ndarray):
+        return [piece for piece in map(_piece, _ordered(cell)) if piece]
+    if isinstance(cell, str):
+        found = cell.split(delimiter) if delimiter else [cell]
+        return [label.strip() for label in found if label.strip()]
+    piece = _piece(cell)
+    return [piece] if piece else []
+
+
+def _ordered(cell: "list[Any] | tuple[Any, ...] | set[Any] | np.ndarray") -> Iterable[Any]:
+    """The members of a cell in an order that does not change from run to run."""
+    return sorted(cell, key=str) if isinstance(cell, set) else cell
+
+
+def _delimiter(cells: list[Any]) -> str | None:
+    """What a column's cells are delimited by, None where they are one label each."""
+    filled = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    for delimiter in DELIMITERS:
+        if sum(delimiter in cell for cell in filled) > DELIMITED_SHARE * len(filled):
+            return delimiter
+    return None

@@ -1,0 +1,228 @@
+"""The protocols: each gives every row of a log the part it plays.
+
+All are pure functions of a sorted log. Shares are computed in whole numbers: 0.8 * 5 is 4 exactly,
+where floating point may say 4.000000000000001 and round up to 5.
+"""
+
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.data.interactions import Interactions
+from recsys.errors import DataError
+
+__all__ = [
+    "Part",
+    "Parts",
+    "cold_items",
+    "cold_users",
+    "given",
+    "global_time",
+    "hold_out_validation",
+    "leave_last_out",
+    "random_rows",
+    "user_time",
+]
+
+Parts = NDArray[np.int8]  # of each row or item its Part
+Whole = TypeVar("Whole", int, NDArray[np.int64])
+
+
+class Part(IntEnum):
+    """What a row is for."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+    VALIDATION_HISTORY = 3  # cold users: known when they are asked, not learnt from
+    TEST_HISTORY = 4
+
+
+def user_time(log: Interactions, test_fraction: float, validation_fraction: float) -> Parts:
+    """Of each user's n rows the first ``ceil((1 - test_fraction) n)`` train, the rest test.
+
+    Args:
+        log: by user, time and item number; parts are in its order, shape ``(n,)``.
+        test_fraction: in (0, 1).
+        validation_fraction: of the training rows, see `hold_out_validation`.
+    """
+    counts = _rows_per_user(log.users, log.n_users)
+    in_test = _from_end(log.users, counts) <= _floor(counts, test_fraction)[log.users]
+    parts = np.where(in_test, Part.TEST, Part.TRAIN).astype(np.int8)
+    return hold_out_validation(log, parts, validation_fraction)
+
+
+def hold_out_validation(log: Interactions, parts: Parts, fraction: float) -> Parts:
+    """Move the last ``ceil(fraction m)`` of each user's m training rows to validation.
+
+    A user keeps at least one training row: who has a single one does not validate.
+    """
+    training = np.flatnonzero(parts == Part.TRAIN)
+    users = log.users[training]
+    counts = _rows_per_user(users, log.n_users)
+    held_out = np.minimum(_ceil(counts, fraction), np.maximum(counts - 1, 0))
+    result = parts.copy()
+    result[training[_from_end(users, counts) <= held_out[users]]] = Part.VALIDATION
+    return result
+
+
+def leave_last_out(log: Interactions) -> Parts:
+    """Each user's last row tests, the one before validates.
+
+    The training row comes first: a user with two rows does not validate, one with one row does not
+    test either.
+
+    Args:
+        log: by user, time and row of the file.
+    """
+    counts = _rows_per_user(log.users, log.n_users)
+    place, of = _from_end(log.users, counts), counts[log.users]
+    parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
+    parts[(place == 1) & (of >= 2)] = Part.TEST
+    parts[(place == 2) & (of >= 3)] = Part.VALIDATION
+    return parts
+
+
+def global_time(log: Interactions, test_fraction: float, validation_fraction: float) -> Parts:
+    """One moment for everybody: rows before it train, rows at or after it test.
+
+    The boundary is the time of the row at place ``ceil((1 - test_fraction) n)`` of all n rows by
+    time, counted from 0; rows of that same moment test too. The validation window is cut off the
+    training rows in the same way, and ends where the test begins.
+
+    Raises:
+        DataError: too many rows share a moment, so that nothing comes before a boundary.
+    """
+    cut = _boundary(log.times, test_fraction)
+    validation_cut = _boundary(log.times[log.times < cut], validation_fraction)
+    parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
+    parts[log.times >= validation_cut] = Part.VALIDATION
+    parts[log.times >= cut] = Part.TEST
+    return parts
+
+
+def random_rows(
+    log: Interactions, test_fraction: float, validation_fraction: float, seed: int
+) -> Parts:
+    """Shuffle all rows; the first ``floor(test_fraction n)`` test, the next ones validate.
+
+    What is shuffled are the rows in file order, so that the draw does not depend on how ids sort.
+    """
+    n_test = _floor(len(log), test_fraction)
+    n_validation = _ceil(len(log) - n_test, validation_fraction)
+    shuffled = np.argsort(log.rows)[np.random.default_rng(seed).permutation(len(log))]
+    parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
+    parts[shuffled[:n_test]] = Part.TEST
+    parts[shuffled[n_test : n_test + n_validation]] = Part.VALIDATION
+    return parts
+
+
+def cold_items(
+    catalogue_rows: NDArray[np.int64], test_fraction: float, validation_fraction: float, seed: int
+) -> Parts:
+    """Draw the items whose rows all test, then those whose rows all validate.
+
+    The test draw is ``default_rng(seed).choice(n, int(test_fraction * n), replace=False)`` over the
+    n rows of the catalogue; the validation draw takes ``ceil(validation_fraction m)`` of the m rows
+    left, with the same generator. Items that the catalogue lacks are never drawn.
+
+    Args:
+        catalogue_rows: of each item its row in the catalogue, -1 for none, shape ``(n_items,)``.
+
+    Returns:
+        The part of each item, shape ``(n_items,)``; a row of the log takes that of its item.
+    """
+    n = int(catalogue_rows.max(initial=-1)) + 1
+    parts = np.append(_draw_twice(n, test_fraction, validation_fraction, seed), Part.TRAIN)
+    return parts[catalogue_rows].astype(np.int8)  # -1 reads the part appended last
+
+
+def cold_users(
+    log: Interactions, test_fraction: float, validation_fraction: float, seed: int
+) -> Parts:
+    """Draw users who are not learnt from; of their rows the first are given, the last asked for.
+
+    Users are drawn like cold items. Of a drawn user's n rows the first
+    ``ceil((1 - test_fraction) n)`` are history, given when the user is asked; the rest is asked.
+
+    Args:
+        log: by user, time and item number.
+    """
+    role = _draw_twice(log.n_users, test_fraction, validation_fraction, seed)[log.users]
+    counts = _rows_per_user(log.users, log.n_users)
+    asked = _from_end(log.users, counts) <= _floor(counts, test_fraction)[log.users]
+    parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
+    parts[role == Part.VALIDATION] = Part.VALIDATION_HISTORY
+    parts[role == Part.TEST] = Part.TEST_HISTORY
+    parts[(role == Part.VALIDATION) & asked] = Part.VALIDATION
+    parts[(role == Part.TEST) & asked] = Part.TEST
+    return parts
+
+
+def given(log: Interactions, labels: NDArray[Any], validation_fraction: float) -> Parts:
+    """The parts as a column or the files say; without validation rows, the last ones of training.
+
+    Args:
+        log: by user, time and item number.
+        labels: ``"train"``, ``"validation"`` or ``"test"`` of each row of ``log``, shape ``(n,)``.
+
+    Raises:
+        DataError: a label is another one.
+    """
+    parts = np.full(len(log), -1, dtype=np.int8)
+    for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
+        parts[labels == part.name.lower()] = part
+    if (parts < 0).any():
+        wrong = np.flatnonzero(parts < 0)[0]
+        raise DataError(
+            f"row {log.rows[wrong]} of the log: its part is {labels[wrong]!r}, "
+            "expected train, validation or test"
+        )
+    if (parts == Part.VALIDATION).any():
+        return parts
+    return hold_out_validation(log, parts, validation_fraction)
+
+
+def _draw_twice(n: int, test_fraction: float, validation_fraction: float, seed: int) -> Parts:
+    generator = np.random.default_rng(seed)
+    parts = np.full(n, Part.TRAIN, dtype=np.int8)
+    n_test = _floor(n, test_fraction)
+    parts[generator.choice(n, n_test, replace=False)] = Part.TEST
+    left = np.flatnonzero(parts == Part.TRAIN)
+    n_validation = _ceil(len(left), validation_fraction)
+    parts[generator.choice(left, n_validation, replace=False)] = Part.VALIDATION
+    return parts
+
+
+def _boundary(times: NDArray[np.int64], fraction: float) -> int:
+    """The time from which on about ``fraction`` of the rows lie; something lies before it."""
+    ordered = np.sort(times)
+    cut = ordered[len(times) - max(1, _floor(len(times), fraction))]
+    if cut == ordered[0]:
+        raise DataError(
+            f"no moment leaves {fraction:g} of {len(times)} rows at or after it and some before: "
+            "too many rows share their time; use another protocol"
+        )
+    return int(cut)
+
+
+def _rows_per_user(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:
+    return np.bincount(users, minlength=n_users)
+
+
+def _from_end(users: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each row's place among its user's rows from the end, 1 for the last; users are sorted."""
+    return np.cumsum(counts)[users] - np.arange(len(users))
+
+
+def _floor(n: Whole, fraction: float) -> Whole:
+    """``floor(fraction * n)`` of whole numbers, exactly; ``ceil((1 - fraction) n)`` is the rest."""
+    exact = Fraction(str(fraction)).limit_denominator(1_000_000)  # 0.2 is 1/5; n stays in int64
+    return n * exact.numerator // exact.denominator
+
+
+def _ceil(n: Whole, fraction: float) -> Whole:
+    return -_floor(-n, fraction)

@@ -1,0 +1,40 @@
+"""Files of sequences: a line is a user and then the user's items, oldest first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.filetypes import decode, read_bytes
+from recsys.data.read import Table
+from recsys.errors import DataError
+
+__all__ = ["read_sequences"]
+
+
+def read_sequences(paths: Sequence[Path]) -> Table:
+    """Return ``user_id``, ``item_id`` and ``position``, which counts all rows from 0.
+
+    Blanks or commas are between the fields. Raises DataError where no line has an item.
+    """
+    notes: list[str] = []
+    lines: list[str] = []
+    for path in paths:
+        text, note = decode(path, read_bytes(path))
+        notes += [note] if note else []
+        lines += [line for line in text.replace(",", " ").split("\n") if line.strip()]
+    fields = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pa.array(lines)))
+    lengths = pc.list_value_length(fields).to_numpy() - 1  # without the user
+    if not lengths.any():
+        raise DataError(f"{paths[0]}: no line has an item; expected lines: USER ITEM ITEM ...")
+    alone = np.flatnonzero(lengths == 0)
+    if len(alone):
+        notes.append(f"{paths[0].name}: {len(alone)} users without items, first {lines[alone[0]]!r}")
+    users = pc.list_element(fields, 0).take(pa.array(np.repeat(np.arange(len(lines)), lengths)))
+    is_item = np.ones(int(lengths.sum()) + len(lines), dtype=bool)
+    is_item[np.cumsum(lengths + 1) - lengths - 1] = False  # where each line begins
+    items = pc.list_flatten(fields).filter(pa.array(is_item))
+    columns = {"user_id": users, "item_id": items, "position": np.arange(len(users))}
+    return Table.of(str(paths[0]), pa.table(columns), tuple(notes))

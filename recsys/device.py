@@ -1,0 +1,45 @@
+"""Where tensors live and in which precision: the one module that knows CUDA."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys.errors import ConfigError
+
+__all__ = ["autocast", "pick_device", "to_device"]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device = {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device = {name!r}: no CUDA device is here; use auto or cpu")
+    return device
+
+
+@contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
+    """Compute in bf16 on CUDA, where it is fast; in float32 elsewhere, where results repeat."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        yield
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array; to CUDA from pinned memory and without waiting for the copy."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

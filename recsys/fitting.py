@@ -1,0 +1,233 @@
+"""Fit the two towers to a split: early stopping on validation, then once more on all but the test.
+
+``training`` knows how to learn, ``evaluation`` how to judge; this is where they meet.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from recsys.config import TowersConfig, TrainingConfig
+from recsys.content.encoder import ContentBlock
+from recsys.data.interactions import Interactions
+from recsys.data.splits import Split
+from recsys.data.tasks import Task
+from recsys.device import pick_device
+from recsys.errors import ArtifactError
+from recsys.evaluation.evaluate import evaluate_ranker
+from recsys.files import read_json
+from recsys.index.exact import ExactIndex
+from recsys.progress import progress_bar
+from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.towers.two_tower import TwoTower
+from recsys.training.checkpoint import load_checkpoint, save_checkpoint
+from recsys.training.loop import EpochReport, Learner, train
+
+__all__ = ["Fitted", "OnEpoch", "fit_towers"]
+
+CHOSEN_BY = "ndcg@10"
+
+Phase = Literal["search", "refit"]
+OnEpoch = Callable[[Phase, EpochReport, float | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Trained towers and how they came about.
+
+    Attributes:
+        towers: as they are to be served.
+        epochs: how many were chosen on validation.
+        scores: epoch -> validation NDCG@10, of every scoring.
+        history: one record an epoch: phase, epoch, loss, learning_rate, temperature, score.
+    """
+
+    towers: TwoTower
+    epochs: int
+    scores: dict[int, float]
+    history: list[dict[str, Any]]
+
+
+@dataclass
+class _Progress:
+    """Where a fit stands: what a checkpoint keeps beside weights and optimiser."""
+
+    phase: Phase = "search"
+    scores: dict[int, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def best(self) -> int:
+        """The epoch with the best validation score; the earlier of equals."""
+        return max(self.scores, key=lambda epoch: (self.scores[epoch], -epoch))
+
+    def should_stop(self, patience: int) -> bool:
+        """Whether the last ``patience`` scorings were no better than one before."""
+        return bool(self.scores) and sum(e > self.best for e in self.scores) >= patience
+
+
+def fit_towers(
+    split: Split,
+    blocks: Sequence[ContentBlock],
+    towers: TowersConfig,
+    training: TrainingConfig,
+    *,
+    seed: int,
+    refit: bool = True,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 10.0,
+    on_epoch: OnEpoch | None = None,
+) -> Fitted:
+    """Choose the number of epochs on validation, then (``refit``) train on train + validation.
+
+    Args:
+        split: what to learn from and what chooses.
+        blocks: content of the items.
+        towers: their shape.
+        training: how they learn.
+        seed: of weights and batches.
+        refit: train again from the start on train + validation for the chosen number of epochs;
+            otherwise the best epoch's weights are kept.
+        checkpoint: a folder that is read at the start, if it is there, and written on the way; a
+            fit that was killed then ends with the very weights that it would have had.
+        checkpoint_seconds: between two writings.
+        on_epoch: told of every epoch: phase, report, validation score if there was one.
+
+    Raises:
+        TrainingDiverged: a loss is not finite.
+        DataError: there is nothing to learn from.
+    """
+    fit = _Fit(split, blocks, towers, training, seed, checkpoint, checkpoint_seconds, on_epoch)
+    epochs, best = fit.search()
+    if refit and len(split.validation):
+        learner = fit.refit(epochs)
+    else:
+        learner = fit.learner(split.train)
+        learner.towers.load_state_dict(best)
+    learner.towers.eval()
+    return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
+
+
+class _Fit:
+    """One fit under way. Not frozen: it is the bookkeeping of a loop."""
+
+    def __init__(
+        self,
+        split: Split,
+        blocks: Sequence[ContentBlock],
+        towers: TowersConfig,
+        training: TrainingConfig,
+        seed: int,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        self.split, self.blocks, self.towers, self.training = split, blocks, towers, training
+        self.seed, self.on_epoch = seed, on_epoch
+        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.device = pick_device(training.device)
+        self.progress = _Progress()
+        self.saved = time.monotonic()
+        self.resumable = checkpoint is not None and checkpoint.is_dir()
+        if self.resumable and checkpoint is not None:
+            self.progress = _read_progress(checkpoint)
+
+    def learner(self, rows: Interactions) -> Learner:
+        """Fresh towers for the items of ``rows``."""
+        known = rows.item_counts() > 0
+        towers = TwoTower(self.towers, rows.n_users, self.blocks, known, seed=self.seed)
+        return Learner(towers.to(self.device), self.training)
+
+    def search(self) -> tuple[int, dict[str, Tensor]]:
+        """Train on train until validation gets no better: the best epoch and its weights."""
+        progress, training = self.progress, self.training
+        if progress.phase == "refit":
+            return progress.best, {}
+        task = self.split.task("validation")
+        learner, best = self.learner(self.split.train), dict[str, Tensor]()
+        self._resume(learner, best)
+        if progress.should_stop(training.patience):
+            return progress.best, best
+        rows = self.split.train
+        with progress_bar() as bar:
+            shown = bar.add_task("training", total=training.epochs, completed=learner.epoch)
+            for report in train(learner, rows, training, seed=self.seed, until=training.epochs):
+                due = report.epoch % training.score_every == 0 or report.epoch == training.epochs
+                score = _validation_score(learner.towers, task) if due else None
+                if score is not None:
+                    progress.scores[report.epoch] = score
+                    if progress.best == report.epoch:
+                        best.update(_copy(learner.towers))
+                self._note("search", report, score, learner, best)
+                bar.update(shown, completed=report.epoch, description=_describe(progress))
+                if progress.should_stop(training.patience):
+                    break
+            bar.update(shown, total=learner.epoch)
+        return progress.best, best
+
+    def refit(self, epochs: int) -> Learner:
+        """Train on train + validation for the chosen number of epochs."""
+        rows = self.split.learnable(refit=True)
+        learner = self.learner(rows)
+        if self.progress.phase == "refit":
+            self._resume(learner, {})
+        self.progress.phase = "refit"
+        with progress_bar() as bar:
+            shown = bar.add_task("training again", total=epochs, completed=learner.epoch)
+            for report in train(learner, rows, self.training, seed=self.seed, until=epochs):
+                self._note("refit", report, None, learner, {})
+                bar.advance(shown)
+        return learner
+
+    def _note(
+        self,
+        phase: Phase,
+        report: EpochReport,
+        score: float | None,
+        learner: Learner,
+        best: dict[str, Tensor],
+    ) -> None:
+        self.progress.history.append({"phase": phase, **asdict(report), "score": score})
+        if self.on_epoch is not None:
+            self.on_epoch(phase, report, score)
+        if self.checkpoint is None or time.monotonic() - self.saved < self.checkpoint_seconds:
+            return
+        save_checkpoint(self.checkpoint, learner, asdict(self.progress), best)
+        self.saved = time.monotonic()
+
+    def _resume(self, learner: Learner, best: dict[str, Tensor]) -> None:
+        if self.resumable and self.checkpoint is not None:
+            best.update(load_checkpoint(self.checkpoint, learner))
+            self.resumable = False
+
+
+def _validation_score(towers: TwoTower, task: Task) -> float:
+    """NDCG@10 of exact ranking; with nothing to be asked every epoch is as good as the last."""
+    if not len(task.truth):
+        return 0.0
+    ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
+    return evaluate_ranker(ranker, task, ks=(10,)).means[CHOSEN_BY]
+
+
+def _describe(progress: _Progress) -> str:
+    if not progress.scores:
+        return "training"
+    last = list(progress.scores)[-1]
+    return f"training (validation NDCG@10 {progress.scores[last]:.4f})"
+
+
+def _copy(towers: TwoTower) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in towers.state_dict().items()}
+
+
+def _read_progress(folder: Path) -> _Progress:
+    state = read_json(folder / "state.json")
+    try:
+        scores = {int(epoch): float(score) for epoch, score in state["scores"].items()}
+        return _Progress(state["phase"], scores, list(state["history"]))
+    except (KeyError, AttributeError, ValueError) as error:
+        raise ArtifactError(f"{folder}: is no checkpoint ({error!r}); delete it") from None

@@ -1,0 +1,1 @@
+"""CONFIG -> FOLDERS: prepare, embed, train, index, recommend, evaluate; each writes one folder."""

@@ -1,0 +1,122 @@
+"""What ``recsys run`` and the stage commands do: a config, an output folder, seeds, a tracker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.table import Table
+
+from recsys.config_file import load_config
+from recsys.errors import ConfigError
+from recsys.files import read_json
+from recsys.progress import console
+from recsys.stages.evaluate import METRICS_FILE, below_minimum
+from recsys.stages.pipeline import STAGES, perform_stages, plan
+from recsys.stages.run import Run, Wishes
+from recsys.stages.stage import Record
+from recsys.stages.summary import print_summary
+from recsys.tracking import Tracker, open_tracker, tracking_uri
+
+__all__ = ["Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call of the command line."""
+
+    run: Run
+
+    @classmethod
+    def of(
+        cls,
+        config: Path,
+        overrides: Sequence[str] = (),
+        out: Path | None = None,
+        seeds: str | None = None,
+        *,
+        users: Path | None = None,
+        exclude: Path | None = None,
+        candidates: Path | None = None,
+    ) -> Self:
+        """Read the config; without ``out`` a run lies in ``runs/`` under the config's name.
+
+        Raises:
+            ConfigError: the config or the seeds cannot be used.
+        """
+        loaded = load_config(config, overrides)
+        folder = (out or Path("runs") / config.stem).resolve()
+        wishes = Wishes(users=users, exclude=exclude, candidates=candidates)
+        return cls(Run(loaded, folder, _parse_seeds(seeds, loaded.seed), wishes=wishes))
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.run.out
+
+    def go(self, *, force: bool = False) -> list[str]:
+        """Do all stages and record the run; return one line for each minimum that was missed."""
+        tracker = open_tracker(self.run.config, self.out)
+        done = False
+        try:
+            perform_stages(replace(self.run, tracker=tracker), force=force, tell=_tell)
+            done = True
+        finally:
+            self._record(tracker, done=done)
+        return below_minimum(self.report(), self.run.config.evaluation.minimum)
+
+    def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
+        """Do one stage with what earlier stages left."""
+        return perform_stages(self.run, (name,), force=force, tell=_tell)
+
+    def report(self) -> dict[str, Any]:
+        """The figures of the run, as in ``report/metrics.json``."""
+        return dict(read_json(self.run.folder("report") / METRICS_FILE))
+
+    def print_summary(self, output: Console) -> None:
+        """Say how it went and where everything lies."""
+        config = self.run.config
+        uri = tracking_uri(config, self.out) if config.tracking.kind == "mlflow" else None
+        print_summary(self.run, output, uri)
+
+    def print_plan(self, output: Console, names: tuple[str, ...] = STAGES) -> None:
+        """Say what would be done."""
+        table = Table(title=f"Plan for {self.out}", title_justify="left")
+        for heading in ("stage", "would", "seconds last time", "folder"):
+            table.add_column(heading)
+        for line in plan(self.run, names):
+            table.add_row(*line)
+        output.print(table)
+
+    def _record(self, tracker: Tracker, *, done: bool) -> None:
+        if not done:
+            tracker.finish({}, {}, ok=False)
+            return
+        report = self.report()
+        tracker.tag({"data_digest": report["data"]["digest"], "out": str(self.out)})
+        metrics = {
+            f"{model}/{name}": value
+            for model, values in report["models"].items()
+            for name, value in values.items()
+            if name != "per_seed"
+        }
+        names = ("report", "towers", "index")
+        tracker.finish(metrics, {name: self.run.folder(name) for name in names}, ok=True)
+
+
+def _parse_seeds(text: str | None, default: int) -> tuple[int, ...]:
+    if text is None:
+        return (default,)
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {text}: expected numbers such as 0,1,2") from None
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f"--seeds {text}: a seed comes twice")
+    return seeds
+
+
+def _tell(record: Record) -> None:
+    state = "unchanged" if record.skipped else f"{record.seconds:6.1f} s"
+    console.print(f"[green]done[/green] {record.name:<18} {state}")

@@ -1,0 +1,128 @@
+"""evaluate: everything before -> DIR/report, what the towers are worth beside the baselines."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recsys.config_file import to_toml
+from recsys.content.assemble import load_blocks
+from recsys.data.dataset import Dataset
+from recsys.data.tasks import Task
+from recsys.errors import ConfigError
+from recsys.evaluation.evaluate import evaluate_ranker
+from recsys.evaluation.table import comparison_markdown, models_summary
+from recsys.files import digest_json, write_json
+from recsys.index.exact import ExactIndex
+from recsys.index.index import load_index
+from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.stages.baselines import load_results, save_ranking
+from recsys.stages.prepare import load_data
+from recsys.stages.run import Run
+from recsys.stages.stage import Stage, read_record
+from recsys.towers.saved import load_towers
+
+__all__ = ["METRICS_FILE", "evaluate_stage"]
+
+METRICS_FILE = "metrics.json"
+
+Results = dict[str, dict[int, dict[str, float]]]
+
+
+def evaluate_stage(run: Run) -> Stage:
+    """Measure the towers of every seed, as served and exactly; write the comparison."""
+    config = run.config
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset, split = load_data(run)
+        task = split.task("test", candidates=config.evaluation.candidates)
+        baselines, tried = load_results(run.folder("baselines"))
+        results = {**_towers_results(run, dataset, task, folder), **baselines}
+        _save_truth(folder, task, dataset)
+        report = {
+            "schema": 1,
+            "data": _about_data(run, dataset, task),
+            "protocol": config.split.model_dump(mode="json", exclude_none=True)
+            | {"candidates": config.evaluation.candidates},
+            "seeds": list(run.seeds),
+            "models": models_summary(results),
+            "tuning": tried,
+            "index": read_record(run.folder("index"))["facts"],
+        }
+        write_json(folder / METRICS_FILE, report)
+        (folder / "table.md").write_text(comparison_markdown(results), encoding="utf-8")
+        (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        return {"users": len(task.users), "dropped": task.dropped}
+
+    towers = [run.folder(name, seed) for seed in run.seeds for name in ("towers", "index")]
+    return Stage(
+        name="evaluate",
+        folder=run.folder("report"),
+        settings={
+            "evaluation": config.evaluation.model_dump(mode="json", exclude={"minimum"}),
+            "seeds": list(run.seeds),
+        },
+        reads=(run.folder("data"), run.folder("content"), run.folder("baselines"), *towers),
+        files=(),
+        work=work,
+    )
+
+
+def below_minimum(report: dict[str, Any], minimum: dict[str, float]) -> list[str]:
+    """One line for each metric of the two-tower that is below its ``[evaluation.minimum]``.
+
+    Raises:
+        ConfigError: a minimum is of no metric that was measured.
+    """
+    lines = []
+    model = report["models"].get("two-tower", {})
+    for name, least in minimum.items():
+        if name not in model:
+            raise ConfigError(f"evaluation.minimum: {name!r} was not measured; known: {[*model]}")
+        if model[name] < least:
+            lines.append(f"two-tower {name} is {model[name]:.4f}, below the minimum of {least}")
+    return lines
+
+
+def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Results:
+    results: Results = {}
+    blocks = load_blocks(run.folder("content"))
+    evaluation = run.config.evaluation
+    for seed in run.seeds if len(task.users) else ():
+        towers = load_towers(run.folder("towers", seed), blocks)
+        served = load_index(run.folder("index", seed), ids_digest=dataset.item_ids.digest)
+        exact = ExactIndex.build(towers.item_vectors())
+        seconds = read_record(run.folder("towers", seed))["seconds"]
+        for ranker in (
+            TwoTowerRanker(towers, served),
+            TwoTowerRanker(towers, exact, name="two-tower-exact"),
+        ):
+            found = evaluate_ranker(
+                ranker, task, ks=evaluation.ks, batch_size=evaluation.batch_size
+            )
+            save_ranking(folder, found, seed, dataset.user_ids, dataset.item_ids)
+            measured = {**found.means, "fit_seconds": seconds}
+            results.setdefault(ranker.name, {})[seed] = measured
+    return results
+
+
+def _about_data(run: Run, dataset: Dataset, task: Task) -> dict[str, Any]:
+    record = read_record(run.folder("data"))
+    return {
+        **record["facts"],
+        "evaluated_users": len(task.users),
+        "dropped": task.dropped,
+        "digest": digest_json(record["outputs"]),
+        "generated": dataset.generated,
+    }
+
+
+def _save_truth(folder: Path, task: Task, dataset: Dataset) -> None:
+    """What would have been right, beside the lists that were measured."""
+    truth = pd.DataFrame(
+        {
+            "user_id": dataset.user_ids.ids(task.truth.users),
+            "item_id": dataset.item_ids.ids(task.truth.items),
+        }
+    )
+    truth.to_parquet(folder / "truth.parquet", index=False)

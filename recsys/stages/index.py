@@ -1,0 +1,45 @@
+"""index: DIR/towers -> DIR/index, the item vectors in the index that recommendations come from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.content.assemble import load_blocks
+from recsys.index.calibration import recall_against_exact
+from recsys.index.index import build_index
+from recsys.stages.prepare import load_data
+from recsys.stages.run import Run
+from recsys.stages.stage import Stage
+from recsys.towers.saved import load_towers
+
+__all__ = ["index_stage"]
+
+ASKED = 1_000  # users whose answers are compared with exact search
+
+
+def index_stage(run: Run, seed: int) -> Stage:
+    """Build the index and measure it against exact search with the users' own vectors."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset, split = load_data(run)
+        towers = load_towers(run.folder("towers", seed), load_blocks(run.folder("content")))
+        index = build_index(
+            towers.item_vectors(), run.config.index, ids_digest=dataset.item_ids.digest
+        )
+        index.save(folder)
+        learnt = split.learnable(refit=run.config.split.refit)
+        everybody = np.unique(learnt.users)
+        asked = np.random.default_rng(0).permutation(everybody)[:ASKED]
+        vectors = towers.user_vectors(asked, learnt.histories().take(asked))
+        measured = recall_against_exact(index, vectors, k=20)
+        return {"seed": seed, **measured}
+
+    return Stage(
+        name=run.label("index", seed),
+        folder=run.folder("index", seed),
+        settings={"index": run.config.index.model_dump(mode="json")},
+        reads=(run.folder("data"), run.folder("content"), run.folder("towers", seed)),
+        files=(),
+        work=work,
+    )

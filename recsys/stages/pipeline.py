@@ -1,0 +1,73 @@
+"""The way from a log to everybody's recommendations: the stages in their order."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from recsys.errors import ArtifactError
+from recsys.stages.baselines import baselines_stage
+from recsys.stages.embed import embed_stage
+from recsys.stages.evaluate import evaluate_stage
+from recsys.stages.index import index_stage
+from recsys.stages.prepare import prepare_stage
+from recsys.stages.recommend import recommend_stage
+from recsys.stages.run import Run
+from recsys.stages.stage import RECORD, Record, Stage, inputs_of, is_fresh, perform, read_record
+from recsys.stages.train import train_stage
+
+__all__ = ["STAGES", "perform_stages", "plan", "stages_of"]
+
+STAGES = ("prepare", "embed", "train", "index", "recommend", "evaluate")
+
+
+def stages_of(run: Run, names: tuple[str, ...] = STAGES) -> Iterator[Stage]:
+    """Yield the stages of the given names in the order of the way, training once a seed."""
+    for name in STAGES:
+        if name not in names:
+            continue
+        if name == "prepare":
+            yield prepare_stage(run)
+        elif name == "embed":
+            yield embed_stage(run)
+        elif name == "train":
+            yield from (train_stage(run, seed) for seed in run.seeds)
+        elif name == "index":
+            yield from (index_stage(run, seed) for seed in run.seeds)
+        elif name == "recommend":
+            yield recommend_stage(run)
+        else:
+            yield baselines_stage(run)
+            yield evaluate_stage(run)
+
+
+def perform_stages(
+    run: Run,
+    names: tuple[str, ...] = STAGES,
+    *,
+    force: bool = False,
+    tell: Callable[[Record], None],
+) -> dict[str, Any]:
+    """Do the stages that are not fresh; return what each found, by stage name.
+
+    Raises:
+        RecsysError: a stage cannot be done; those before it are kept.
+    """
+    facts: dict[str, Any] = {}
+    for stage in stages_of(run, names):
+        record = perform(stage, force=force)
+        facts[stage.name] = record.facts
+        tell(record)
+    return facts
+
+
+def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[tuple[str, str, str, str]]:
+    """Say what would be done without doing it: stage, do or skip, its last seconds, its folder."""
+    lines, doing = [], False
+    for stage in stages_of(run, names):
+        try:
+            doing = doing or not is_fresh(stage, inputs_of(stage))
+        except ArtifactError:
+            doing = True  # an input is not there yet: it will be made first
+        made = (stage.folder / RECORD).is_file()
+        seconds = f"{read_record(stage.folder)['seconds']:.1f}" if made else "not known"
+        lines.append((stage.name, "do" if doing else "skip", seconds, str(stage.folder)))
+    return lines

@@ -1,0 +1,63 @@
+"""prepare: the user's files -> DIR/data, the data set and its split."""
+
+from pathlib import Path
+from typing import Any
+
+from recsys.data.dataset import Dataset
+from recsys.data.sources import load_dataset
+from recsys.data.splits import Split, split
+from recsys.stages.run import Run
+from recsys.stages.stage import Stage
+
+__all__ = ["load_data", "prepare_stage"]
+
+
+def prepare_stage(run: Run) -> Stage:
+    """Read, check and split the log; rejected rows go to ``rejected.parquet``."""
+    data, cut = run.config.data, run.config.split
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset = load_dataset(data, cut, folder)
+        dataset.save(folder)
+        parts = split(dataset, **cut.model_dump(exclude={"train", "test", "validation", "refit"}))
+        parts.save(folder)
+        return {
+            "source": data.source or [path.name for path in data.interactions],
+            "generated": dataset.generated,
+            "users": len(dataset.user_ids),
+            "items": len(dataset.item_ids),
+            "read": dataset.counts.read,
+            "kept": dataset.counts.kept,
+            "rejected": dataset.counts.rejected,
+            "notes": list(dataset.notes),
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+        }
+
+    files = [
+        *data.interactions,
+        data.items,
+        data.users,
+        data.path,
+        cut.train,
+        cut.validation,
+        cut.test,
+    ]
+    return Stage(
+        name="prepare",
+        folder=run.folder("data"),
+        settings={
+            "data": data.model_dump(mode="json"),
+            "split": cut.model_dump(mode="json", exclude={"refit"}),
+        },
+        reads=(),
+        files=tuple(path for path in files if path is not None),
+        work=work,
+    )
+
+
+def load_data(run: Run) -> tuple[Dataset, Split]:
+    """Load what ``prepare`` wrote."""
+    dataset = Dataset.load(run.folder("data"))
+    return dataset, Split.load(run.folder("data"), dataset)

@@ -1,0 +1,164 @@
+"""What a stage is: settings and inputs in, one folder with a ``stage.json`` out.
+
+A stage is fresh when its settings, the files it read and the files it wrote are what its
+``stage.json`` says; only then is it skipped. So a run that was killed goes on where it stood.
+"""
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from recsys import __version__
+from recsys.errors import ArtifactError
+from recsys.files import (
+    atomic_folder,
+    digest_file,
+    digest_files,
+    digest_json,
+    read_json,
+    write_json,
+)
+
+__all__ = ["RECORD", "Record", "Stage", "inputs_of", "is_fresh", "perform", "read_record"]
+
+logger = logging.getLogger(__name__)
+
+RECORD = "stage.json"
+LIBRARIES = ("torch", "numpy", "pandas", "annoy", "implicit", "sentence-transformers")
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the way.
+
+    Attributes:
+        name: what the command line calls it.
+        folder: what it writes.
+        settings: the part of the configuration that it obeys, json-able.
+        reads: folders of earlier stages.
+        files: the user's own files or folders that it reads.
+        work: writes into the (empty) folder that it is given and returns facts worth recording.
+    """
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    reads: tuple[Path, ...]
+    files: tuple[Path, ...]
+    work: Callable[[Path], Facts]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a stage."""
+
+    name: str
+    facts: Facts
+    seconds: float
+    skipped: bool
+
+
+def perform(stage: Stage, *, force: bool = False) -> Record:
+    """Do the stage's work, or skip it when nothing it depends on has changed.
+
+    Raises:
+        ArtifactError: an earlier stage's folder is missing or was altered.
+    """
+    inputs = inputs_of(stage)
+    if not force and is_fresh(stage, inputs):
+        record = read_record(stage.folder)
+        return Record(stage.name, record["facts"], record["seconds"], skipped=True)
+    logger.info("%s: begins", stage.name)
+    started = time.perf_counter()
+    with atomic_folder(stage.folder) as folder:
+        facts = stage.work(folder)
+        seconds = time.perf_counter() - started
+        record = {
+            "stage": stage.name,
+            "key": _key(stage, inputs),
+            "settings": dict(stage.settings),
+            "inputs": inputs,
+            "outputs": digest_files(folder),
+            "versions": _versions(),
+            "seconds": round(seconds, 3),
+            "facts": facts,
+        }
+        write_json(folder / RECORD, record)
+    logger.info("%s: done in %.1f s: %s", stage.name, seconds, facts)
+    return Record(stage.name, facts, seconds, skipped=False)
+
+
+def is_fresh(stage: Stage, inputs: Mapping[str, str]) -> bool:
+    """Whether the folder holds exactly what this stage would write."""
+    if not (stage.folder / RECORD).is_file():
+        return False
+    record = read_record(stage.folder)
+    return bool(record["key"] == _key(stage, inputs)) and not _altered(stage.folder, record)
+
+
+def inputs_of(stage: Stage) -> dict[str, str]:
+    """Return the digest of everything a stage reads: ``{folder or file: sha256}``.
+
+    Raises:
+        ArtifactError: an earlier stage's folder is missing, or holds other files than it wrote.
+    """
+    digests = {}
+    for number, folder in enumerate(stage.reads):
+        record = read_record(folder)
+        altered = _altered(folder, record)
+        if altered:
+            raise ArtifactError(
+                f"{folder / altered[0]}: is not what the stage {record['stage']!r} wrote; "
+                f"run `recsys {record['stage'].split()[0]} CONFIG --force`"
+            )
+        digests[f"{number} {folder.name}"] = digest_json(record["outputs"])
+    for number, path in enumerate(stage.files):
+        name = f"file {number} {path.name}"
+        digests[name] = digest_json(digest_files(path)) if path.is_dir() else _digest(path)
+    return digests
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a folder's ``stage.json``.
+
+    Raises:
+        ArtifactError: there is none, or it is not one.
+    """
+    if not (folder / RECORD).is_file():
+        raise ArtifactError(f"{folder}: not made yet; run the stage that makes it, or `recsys run`")
+    record = read_json(folder / RECORD)
+    missing = {"stage", "key", "outputs", "facts", "seconds"} - set(record)
+    if missing:
+        raise ArtifactError(f"{folder / RECORD}: lacks {sorted(missing)}; delete the folder")
+    return dict(record)
+
+
+def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    now, then = digest_files(folder, leave_out=frozenset({RECORD})), record["outputs"]
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+
+
+def _key(stage: Stage, inputs: Mapping[str, str]) -> str:
+    return digest_json([stage.name, dict(stage.settings), dict(inputs), __version__])
+
+
+def _digest(path: Path) -> str:
+    """A missing file has a digest too: the stage itself says best what is missing."""
+    return digest_file(path) if path.is_file() else "absent"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"recsys": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
+    return versions

@@ -1,0 +1,148 @@
+"""What a run says when it ends: the comparison, three users, and where everything lies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from recsys.evaluation.table import comparison_table
+from recsys.files import read_json
+from recsys.recommenders.recommender import Recommender
+from recsys.stages.evaluate import METRICS_FILE
+from recsys.stages.run import Run
+
+__all__ = ["print_summary", "similar_table", "user_table"]
+
+GENERATED = "The data are generated, not real: "
+SHOWN_USERS = 3
+SHOWN_ITEMS = 5
+
+
+def print_summary(run: Run, console: Console, mlflow_uri: str | None) -> None:
+    """Print the results of a run that is done."""
+    report = read_json(run.folder("report") / METRICS_FILE)
+    if report["data"]["generated"]:
+        console.print(f"[bold]{GENERATED}figures say nothing about people.[/bold]\n")
+    _print_data(report["data"], console)
+    _print_models(report, console)
+    recommender = Recommender.load(run.out)
+    for user in _some_users(recommender):
+        console.print(user_table(recommender, user, SHOWN_ITEMS))
+    _print_places(run, console, mlflow_uri)
+
+
+def user_table(recommender: Recommender, user_id: Any, k: int) -> Table:
+    """A user's latest items beside what the user gets."""
+    (number,) = recommender.user_ids.numbers([user_id])
+    past = recommender.item_ids.ids(recommender.histories[int(number)][::-1][:k])
+    table = recommender.recommend([user_id], k=k)
+    past_labels, new_labels = recommender.label(past), recommender.label(table["item_id"])
+    n = len(recommender.histories[int(number)])
+    shown = Table(title=f"user {user_id}: {n:,} items so far", title_justify="left", expand=False)
+    shown.add_column("took last")
+    shown.add_column("gets")
+    shown.add_column("cosine", justify="right")
+    for row in range(max(len(past_labels), len(new_labels))):
+        took = past_labels[row] if row < len(past_labels) else ""
+        gets = new_labels[row] if row < len(new_labels) else ""
+        score = f"{table['score'].iloc[row]:.3f}" if row < len(new_labels) else ""
+        shown.add_row(took, gets, score)
+    return shown
+
+
+def similar_table(recommender: Recommender, item_id: Any, k: int) -> Table:
+    """The items nearest to an item."""
+    found = recommender.similar(item_id, k)
+    (name,) = recommender.label([item_id])
+    shown = Table(title=f"nearest to {name}", title_justify="left", expand=False)
+    shown.add_column("item")
+    shown.add_column("title")
+    shown.add_column("cosine", justify="right")
+    labels = recommender.label(found["item_id"])
+    for near, label, score in zip(found["item_id"], labels, found["score"], strict=True):
+        shown.add_row(str(near), label, f"{score:.3f}")
+    return shown
+
+
+def _some_users(recommender: Recommender) -> list[Any]:
+    """Users with something to show, spread over the whole list; the same ones every time."""
+    lengths = recommender.histories.lengths
+    able = np.flatnonzero(lengths >= min(SHOWN_ITEMS, lengths.max()))
+    places = np.linspace(0, len(able) - 1, SHOWN_USERS + 2).astype(int)[1:-1]
+    return list(recommender.user_ids.ids(able[np.unique(places)]))
+
+
+def _print_data(data: Mapping[str, Any], console: Console) -> None:
+    rejected = sum(data["rejected"].values())
+    console.print(
+        f"[bold]Data[/bold]  {data['read']:,} rows read = {data['kept']:,} kept + {rejected:,} "
+        f"rejected; {data['users']:,} users, {data['items']:,} items; "
+        f"{data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test"
+    )
+    for reason, rows in data["rejected"].items():
+        console.print(f"      {rows:,} rejected: {reason}")
+    for note in data["notes"]:
+        console.print(f"      {note}")
+    dropped = {reason: n for reason, n in data["dropped"].items() if n}
+    if dropped:
+        named = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
+        console.print(f"      test rows that nobody could answer: {named}")
+    console.print()
+
+
+def _print_models(report: Mapping[str, Any], console: Console) -> None:
+    if not report["models"]:
+        console.print("No user could be evaluated: the test part holds nothing to be guessed.\n")
+        return
+    results = {
+        name: {int(seed): values for seed, values in model["per_seed"].items()}
+        for name, model in report["models"].items()
+    }
+    users = report["data"]["evaluated_users"]
+    protocol = report["protocol"]["protocol"]
+    console.print(comparison_table(results, title=f"{users:,} users, {protocol} split"))
+    _print_tuning(report["tuning"], console)
+    index = report["index"]
+    console.print(
+        f"The index finds {index['recall']:.1%} of exact search's top {index['k']} while it "
+        f"inspects {index['inspected']:.1%} of the items.\n"
+    )
+
+
+def _print_tuning(tuning: Mapping[str, Sequence[Mapping[str, float]]], console: Console) -> None:
+    chosen = []
+    for name, trials in tuning.items():
+        if trials:
+            metric = next(key for key in trials[0] if "@" in key)
+            best = max(trials, key=lambda trial, metric=metric: trial[metric])  # type: ignore[misc]
+            values = ", ".join(f"{key} {value:g}" for key, value in best.items() if key != metric)
+            chosen.append(f"{name} ({values}; best of {len(trials)})")
+    if chosen:
+        console.print(f"Baselines tuned on validation: {'; '.join(chosen)}.")
+
+
+def _print_places(run: Run, console: Console, mlflow_uri: str | None) -> None:
+    places = {
+        "recommendations": "everybody's top k, as parquet parts",
+        "report/metrics.json": "all figures; report/rankings holds the lists they are of",
+        "data": "the log as it was used, with rejected.parquet",
+        "towers": "the trained towers",
+        "index": "the index they are served from",
+        "recsys.log": "what happened when",
+    }
+    out = _short(run.out)
+    table = Table(title="Where it lies", title_justify="left", show_header=False, box=None)
+    for name, what in places.items():
+        table.add_row(f"{out}/{name}", what)
+    console.print(table)
+    console.print(f"\nrecsys show --user ID --run {out}      one user's history beside the answers")
+    if mlflow_uri is not None:
+        console.print(f"mlflow ui --backend-store-uri {mlflow_uri}      the record of all runs")
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

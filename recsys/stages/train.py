@@ -1,0 +1,84 @@
+"""train: DIR/data and DIR/content -> DIR/towers, the trained towers and the record of training."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from recsys.content.assemble import load_blocks
+from recsys.files import digest_json, remove_folder
+from recsys.fitting import Phase, fit_towers
+from recsys.stages.prepare import load_data
+from recsys.stages.run import Run
+from recsys.stages.stage import Stage, inputs_of
+from recsys.towers.saved import save_towers
+from recsys.training.loop import EpochReport
+
+__all__ = ["train_stage"]
+
+HISTORY = "history.jsonl"  # one line an epoch
+
+
+def train_stage(run: Run, seed: int) -> Stage:
+    """Train the towers with one seed; a checkpoint beside the folder survives a kill."""
+    config = run.config
+
+    def work(folder: Path) -> dict[str, Any]:
+        _, split = load_data(run)
+        checkpoint = _checkpoint_folder(run, seed, stage)
+        fitted = fit_towers(
+            split,
+            load_blocks(run.folder("content")),
+            config.towers,
+            config.training,
+            seed=seed,
+            refit=config.split.refit,
+            checkpoint=checkpoint,
+            on_epoch=_Told(run, seed),
+        )
+        save_towers(fitted.towers, folder)
+        lines = [json.dumps(record) for record in fitted.history]
+        (folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        remove_folder(checkpoint)
+        best = fitted.scores.get(fitted.epochs)
+        return {"seed": seed, "epochs": fitted.epochs, "validation_ndcg@10": best}
+
+    stage = Stage(
+        name=run.label("train", seed),
+        folder=run.folder("towers", seed),
+        settings={
+            "towers": config.towers.model_dump(mode="json"),
+            "training": config.training.model_dump(mode="json"),
+            "refit": config.split.refit,
+            "seed": seed,
+        },
+        reads=(run.folder("data"), run.folder("content")),
+        files=(),
+        work=work,
+    )
+    return stage
+
+
+class _Told:
+    """Tells the tracker of every epoch."""
+
+    def __init__(self, run: Run, seed: int) -> None:
+        self.tracker = run.tracker
+        self.seed = seed
+
+    def __call__(self, phase: Phase, report: EpochReport, score: float | None) -> None:
+        metrics = {"loss": report.loss, "temperature": report.temperature}
+        if score is not None:
+            metrics["validation_ndcg@10"] = score
+        named = {f"{phase}/{name}/seed-{self.seed}": value for name, value in metrics.items()}
+        self.tracker.log(named, step=report.epoch)
+
+
+def _checkpoint_folder(run: Run, seed: int, stage: Stage) -> Path:
+    """A name that belongs to these settings and inputs: no other training resumes from it."""
+    key = digest_json([dict(stage.settings), inputs_of(stage)])[:16]
+    parent = run.folder("towers", seed).parent
+    mine = parent / f".checkpoint-{key}"
+    for folder in parent.glob(".checkpoint-*"):
+        if folder.name.removesuffix(".partial").removesuffix(".old") != mine.name:
+            remove_folder(folder)  # left behind by a training with other settings
+    return mine

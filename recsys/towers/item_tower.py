@@ -1,0 +1,81 @@
+"""The item tower: a learned id and any number of content blocks in, a unit vector out."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recsys.content.encoder import ContentBlock
+
+__all__ = ["INITIAL_STD", "ItemTower"]
+
+INITIAL_STD = 0.05  # of ids and of what content adds at first: neither drowns the other
+
+
+class _ContentInput(nn.Module):
+    """One content block of all items: centred, scaled, projected; "missing" where it is absent.
+
+    Mean and scale are of the items that are learnt from. Without the mean all text vectors point
+    nearly the same way; one common scale keeps the weights that columns have among themselves.
+    """
+
+    content: Tensor  # (n_items, width), not saved: content is data, weights are what was learnt
+    present: Tensor  # (n_items,)
+    mean: Tensor  # (width,)
+    scale: Tensor  # ()
+
+    def __init__(self, block: ContentBlock, dim: int, known: Tensor) -> None:
+        super().__init__()
+        content, present = torch.from_numpy(block.vectors), torch.from_numpy(block.present)
+        learnt_from = content[present & known]
+        mean = learnt_from.mean(dim=0) if len(learnt_from) else torch.zeros(block.dim)
+        spread = (learnt_from - mean).square().mean().sqrt() if len(learnt_from) else mean.sum()
+        self.register_buffer("content", content, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", spread if spread > 0 else torch.ones(()))
+        self.project = nn.Linear(block.dim, dim, bias=False)
+        self.missing = nn.Parameter(torch.zeros(dim))
+        nn.init.normal_(self.project.weight, std=INITIAL_STD / block.dim**0.5)
+
+    def forward(self, items: Tensor | None) -> Tensor:
+        """What the block adds to items ``(b,)`` (all items when None): ``(b, d)``."""
+        content = self.content if items is None else self.content[items]
+        present = self.present if items is None else self.present[items]
+        projected = self.project((content - self.mean) / self.scale)
+        return torch.where(present[:, None], projected, self.missing)
+
+
+class ItemTower(nn.Module):
+    """Adds a learned id and one projection a content block, then scales to length 1.
+
+    ``vector(i) = normalise(base + id[i] + sum over blocks of project(content[i]) or missing)``
+
+    A block that an item lacks adds a learned "missing" vector instead: zeros or a mean would pass
+    for content.
+    """
+
+    def __init__(
+        self, n_items: int, dim: int, blocks: Sequence[ContentBlock], known: Tensor
+    ) -> None:
+        """Prepare a tower.
+
+        Args:
+            n_items: items of the data set.
+            dim: width ``d`` of the vectors.
+            blocks: content of all items.
+            known: items with training rows, bool ``(n_items,)``.
+        """
+        super().__init__()
+        self.id = nn.Embedding(n_items, dim)
+        self.base = nn.Parameter(torch.randn(dim) * INITIAL_STD)
+        self.contents = nn.ModuleList(_ContentInput(block, dim, known) for block in blocks)
+        nn.init.normal_(self.id.weight, std=INITIAL_STD)
+
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """Return unit vectors ``(b, d)`` of item numbers ``(b,)``; of all items when None."""
+        total = self.base + (self.id.weight if items is None else self.id(items))
+        for content in self.contents:
+            total = total + content(items)
+        return F.normalize(total, dim=-1)

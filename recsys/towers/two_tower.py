@@ -1,0 +1,85 @@
+"""Both towers and the temperature that turns their cosine into a score."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recsys.config import TowersConfig
+from recsys.content.encoder import ContentBlock
+from recsys.data.ragged import Ragged
+from recsys.towers.histories import Histories
+from recsys.towers.item_tower import ItemTower
+from recsys.towers.user_tower import UserTower
+
+__all__ = ["TwoTower"]
+
+BLOCK = 4096  # users or items turned into vectors at a time
+
+
+class TwoTower(nn.Module):
+    """score(user, item) = cosine(user vector, item vector) / temperature.
+
+    Both vectors have length 1, so that an angular index is exact for what was learnt and no
+    popularity hides in a norm.
+    """
+
+    def __init__(
+        self,
+        config: TowersConfig,
+        n_users: int,
+        blocks: Sequence[ContentBlock],
+        known_items: NDArray[np.bool_],
+        *,
+        seed: int,
+    ) -> None:
+        """Prepare both towers.
+
+        Args:
+            config: their shape.
+            n_users: users of the data set.
+            blocks: content of the items.
+            known_items: items with training rows, bool ``(n_items,)``.
+            seed: of the initial weights.
+        """
+        super().__init__()
+        self.config = config
+        self.n_users, self.n_items = n_users, len(known_items)
+        self.content_widths = [block.dim for block in blocks]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.items = ItemTower(self.n_items, config.dim, blocks, torch.from_numpy(known_items))
+            self.users = UserTower(n_users, self.n_items, config)
+        self.log_scale = nn.Parameter(torch.tensor(1.0 / config.temperature).log())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.log_scale.device
+
+    def forward(self, users: Tensor, histories: Histories, items: Tensor | None) -> Tensor:
+        """Return scores ``(b, c)`` of users ``(b,)`` for items ``(c,)``, all items when None."""
+        scores: Tensor = self.users(users, histories) @ self.items(items).T
+        return scores * self.log_scale.exp()
+
+    @torch.no_grad()
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the unit vectors of all items, ``(n_items, d)``."""
+        self.eval()
+        numbers = torch.arange(self.n_items, device=self.device)
+        blocks = [self.items(block).float().cpu() for block in torch.split(numbers, BLOCK)]
+        vectors: NDArray[np.float32] = torch.cat(blocks).numpy()
+        return vectors
+
+    @torch.no_grad()
+    def user_vectors(self, users: NDArray[np.int32], histories: Ragged) -> NDArray[np.float32]:
+        """Return unit vectors ``(b, d)`` of user numbers ``(b,)``, -1 for the unknown."""
+        self.eval()
+        recent = histories.last(self.config.history)
+        numbers = torch.from_numpy(users).long().to(self.device)
+        vectors: NDArray[np.float32] = (
+            self.users(numbers, Histories.of(recent, self.device)).float().cpu().numpy()
+        )
+        return vectors

@@ -1,0 +1,204 @@
+"""The record of what was done: MLflow, or nothing, behind one protocol.
+
+A tracker must never cost a training run. Everything it is told lies on disk anyway; when its server
+is down it says so once and the run goes on.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from recsys.config import Config
+
+__all__ = ["MlflowTracker", "NoTracker", "Tracker", "open_tracker"]
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0  # metrics wait this long for company: one call per metric slows training
+LONGEST_VALUE = 500  # characters of a parameter that every MLflow server takes
+MOST_PARAMETERS = 100  # in one call, MLflow's own limit
+
+
+class Tracker(Protocol):
+    """Records one run."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note metrics of a step, such as an epoch; may be sent later."""
+        ...
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Note facts such as the data's digest."""
+        ...
+
+    def finish(self, metrics: Mapping[str, float], files: Mapping[str, Path], *, ok: bool) -> None:
+        """Note final metrics, upload files and folders by name, and close the run."""
+        ...
+
+
+class NoTracker:
+    """Records nothing."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def finish(self, metrics: Mapping[str, float], files: Mapping[str, Path], *, ok: bool) -> None:
+        """Do nothing."""
+
+
+class MlflowTracker:
+    """Records a run in an MLflow store; a store that fails is told of once and then left alone."""
+
+    def __init__(self, uri: str, experiment: str, run_name: str, artifacts: Path) -> None:
+        """Open a run.
+
+        Args:
+            uri: of the tracking store, such as ``sqlite:///runs/mlflow.db``.
+            experiment: its name; made where it is missing.
+            run_name: shown in the list of runs.
+            artifacts: where a local store keeps files.
+        """
+        self.uri = uri
+        self.run_id: str | None = None
+        self._client: Any = None
+        self._waiting: list[Any] = []
+        self._sent = time.monotonic()
+        with self._forgiving("open the run"):
+            self._open(experiment, run_name, artifacts)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the store has answered so far."""
+        return self._client is not None
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Note the parameters of the run."""
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in values.items()]
+        for start in range(0, len(params), MOST_PARAMETERS):
+            self._call("log_batch", params=params[start : start + MOST_PARAMETERS])
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note metrics of a step; sent together every few seconds."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(_name(key), value, now, step) for key, value in metrics.items()]
+        if time.monotonic() - self._sent > FLUSH_SECONDS:
+            self._flush()
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Note facts of the run."""
+        from mlflow.entities import RunTag
+
+        entities = [RunTag(key, value[:LONGEST_VALUE]) for key, value in tags.items()]
+        self._call("log_batch", tags=entities)
+
+    def finish(self, metrics: Mapping[str, float], files: Mapping[str, Path], *, ok: bool) -> None:
+        """Send what waits, the final metrics and the files, and close the run."""
+        self.log(metrics, step=0)
+        self._flush()
+        for name, path in files.items():
+            if path.is_dir():
+                self._call("log_artifacts", local_dir=str(path), artifact_path=name)
+            else:
+                self._call("log_artifact", local_path=str(path))
+        self._call("set_terminated", status="FINISHED" if ok else "FAILED")
+
+    def _open(self, experiment: str, run_name: str, artifacts: Path) -> None:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            experiment_id = found.experiment_id
+        else:
+            # A server knows where its files go; a local database must be told.
+            location = artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
+            experiment_id = client.create_experiment(experiment, artifact_location=location)
+        self.run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+        self._client = client
+
+    def _flush(self) -> None:
+        some, self._waiting = self._waiting, []
+        self._sent = time.monotonic()
+        if some:
+            self._call("log_batch", metrics=some)
+
+    def _call(self, method: str, **arguments: object) -> None:
+        if self._client is not None:
+            with self._forgiving(method):
+                getattr(self._client, method)(self.run_id, **arguments)
+
+    @contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            logger.warning(
+                "MLflow at %s failed to %s (%s): this run goes on without it; all results stay in "
+                "the run's folder",
+                self.uri,
+                what,
+                first,
+            )
+            self._client = None
+
+
+def open_tracker(config: Config, out: Path) -> Tracker:
+    """Start recording the run that writes to ``out``.
+
+    The store is ``[tracking] uri``, else ``MLFLOW_TRACKING_URI``, else SQLite beside ``out``.
+    """
+    if config.tracking.kind == "none":
+        return NoTracker()
+    _prepare_environment()
+    tracker = MlflowTracker(
+        tracking_uri(config, out),
+        config.tracking.experiment,
+        run_name=out.name,
+        artifacts=out.parent / "mlartifacts",
+    )
+    tracker.params(_flat(config.model_dump(mode="json", exclude_none=True)))
+    return tracker
+
+
+def tracking_uri(config: Config, out: Path) -> str:
+    """Say where runs are recorded."""
+    given = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{(out.parent / 'mlflow.db').resolve()}"
+
+
+def _prepare_environment() -> None:
+    """Telemetry off; a dead server is given up in seconds, not in the minutes of the defaults."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _name(key: str) -> str:
+    """MLflow allows no @ in names."""
+    return key.replace("@", "_at_")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,67 @@
+"""Checkpoints: everything an interrupted training needs to end as if it had not been."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recsys.errors import ArtifactError
+from recsys.files import atomic_folder, read_json, write_json
+from recsys.towers.saved import load_weights, plain, save_weights
+from recsys.training.loop import Learner
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+STATE, WEIGHTS = "state.json", "weights.safetensors"
+OPTIMIZER, BEST = "optimizer.safetensors", "best.safetensors"
+
+
+def save_checkpoint(
+    folder: Path, learner: Learner, state: dict[str, Any], best: dict[str, Tensor]
+) -> None:
+    """Write where training stands, whole or not at all.
+
+    Args:
+        folder: replaced when all is written.
+        learner: its weights, optimiser and epoch.
+        state: of the caller, json-able, written to ``state.json``.
+        best: the best weights so far; may be empty.
+    """
+    with atomic_folder(folder) as partial:
+        save_file({name: plain(weight) for name, weight in best.items()}, partial / BEST)
+        save_weights(learner.towers, partial / WEIGHTS)
+        save_file(_optimizer_tensors(learner.optimizer), partial / OPTIMIZER)
+        write_json(partial / STATE, {"epoch": learner.epoch, **state})
+
+
+def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Tensor]:
+    """Bring a fresh learner to where the checkpoint was; return the best weights so far.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged or of other towers; delete the folder.
+    """
+    load_weights(learner.towers, folder / WEIGHTS)
+    try:
+        tensors, best = load_file(folder / OPTIMIZER), load_file(folder / BEST)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{folder}: cannot be read ({error}); delete it") from None
+    numbered: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, key = name.split(".", 1)
+        numbered.setdefault(int(number), {})[key] = tensor
+    groups = learner.optimizer.state_dict()["param_groups"]
+    learner.optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+    learner.epoch = int(read_json(folder / STATE)["epoch"])
+    return best
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts, named ``parameter number . key``."""
+    return {
+        f"{number}.{key}": plain(value)
+        for number, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+    }

@@ -1,0 +1,174 @@
+"""The training loop: batches in, one report per epoch out.
+
+The caller owns everything that is not learning: it logs the report, scores, saves a checkpoint, or
+stops by leaving the ``for``.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recsys.config import TrainingConfig
+from recsys.data.interactions import Interactions
+from recsys.device import autocast, to_device
+from recsys.errors import DataError, TrainingDiverged
+from recsys.towers.histories import Histories
+from recsys.towers.losses import log_q_correction, multi_positive_softmax
+from recsys.towers.two_tower import TwoTower
+from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+
+__all__ = ["EpochReport", "Learner", "learning_rate", "train"]
+
+MIXED_IN = 7_919  # keeps the seed of dropout apart from that of the batches
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did."""
+
+    epoch: int  # counted from 1
+    loss: float  # mean over the epoch's batches, in nats
+    learning_rate: float  # at its last step
+    temperature: float  # at its end
+
+
+class Learner:
+    """What training changes: the towers, the optimiser's state, and how many epochs are done."""
+
+    def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
+        """Start afresh. Vectors and single numbers are not decayed: they are scales and offsets."""
+        self.towers = towers
+        self.epoch = 0
+        matrices = [weight for weight in towers.parameters() if weight.ndim > 1]
+        others = [weight for weight in towers.parameters() if weight.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+        )
+
+
+def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
+    """Rise over the first ``warmup`` of the steps, fall along a cosine to a twentieth.
+
+    Args:
+        step: counted from 0.
+        total: steps of all ``config.epochs``.
+        config: peak and warm-up.
+    """
+    rise = min(1.0, (step + 1) / max(1.0, config.warmup * total))
+    fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / total))
+    return config.learning_rate * rise * fall
+
+
+def train(
+    learner: Learner, rows: Interactions, config: TrainingConfig, *, seed: int, until: int
+) -> Iterator[EpochReport]:
+    """Train in place, yielding after each epoch; a learner from a checkpoint goes on exactly.
+
+    Every random draw comes from (seed, epoch), so nothing but weights and optimiser is carried on.
+
+    Args:
+        learner: towers and optimiser, on their device.
+        rows: interactions to learn from.
+        config: how.
+        seed: of batches and dropout.
+        until: the last epoch, counted from 1; the schedule is that of ``config.epochs`` all the
+            same.
+
+    Raises:
+        TrainingDiverged: the mean loss of an epoch is not finite.
+        DataError: there is nothing to learn from.
+    """
+    if not len(rows):
+        raise DataError("training: no interactions to learn from")
+    towers, sequences = learner.towers, rows.histories()
+    steps = steps_per_epoch(int((sequences.lengths > 0).sum()), config.batch_size)
+    probabilities = _in_batch_probabilities(rows, config)
+    for epoch in range(learner.epoch + 1, until + 1):
+        towers.train()
+        torch.manual_seed(seed * MIXED_IN + epoch)
+        total, rate = torch.zeros((), device=towers.device), 0.0
+        batches = draw_batches(sequences, config, towers.config.history, seed=seed, epoch=epoch)
+        for number, batch in enumerate(batches):
+            rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
+            total += _step(learner, batch, probabilities, config, rate)
+        loss = float(total) / steps  # the one wait for the GPU
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"epoch {epoch}: the loss is {loss}; try training.learning_rate below "
+                f"{config.learning_rate}"
+            )
+        learner.epoch = epoch
+        yield EpochReport(epoch, loss, rate, float(1 / towers.log_scale.exp()))
+
+
+def _step(
+    learner: Learner,
+    batch: Batch,
+    probabilities: NDArray[np.float32] | None,
+    config: TrainingConfig,
+    rate: float,
+) -> Tensor:
+    """Learn from one batch; return its loss without waiting for it."""
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    loss = _loss(learner.towers, batch, probabilities)
+    learner.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
+    learner.optimizer.step()
+    return loss.detach()
+
+
+def _loss(towers: TwoTower, batch: Batch, probabilities: NDArray[np.float32] | None) -> Tensor:
+    """The loss of a batch against all items, or against the targets of the whole batch.
+
+    Every user counts the same, however many targets follow the cut.
+    """
+    device = towers.device
+    targets, positives = batch.targets, batch.positives
+    items = None if probabilities is None else np.unique(targets.values)
+    with autocast(device):
+        scores = towers(
+            to_device(batch.users.astype(np.int64), device),
+            Histories.of(batch.histories, device),
+            None if items is None else to_device(items.astype(np.int64), device),
+        ).float()
+    columns, taken = targets.values.astype(np.int64), positives.values.astype(np.int64)
+    taken_rows = positives.row_numbers
+    if items is not None and probabilities is not None:
+        scores = log_q_correction(scores, to_device(probabilities[items], device))
+        here = np.isin(taken, items)
+        columns, taken = np.searchsorted(items, columns), np.searchsorted(items, taken[here])
+        taken_rows = taken_rows[here]
+    barred = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+    barred[to_device(taken_rows, device), to_device(taken, device)] = True
+    weights = 1.0 / np.repeat(targets.lengths, targets.lengths).astype(np.float32)
+    return multi_positive_softmax(
+        scores,
+        barred,
+        to_device(targets.row_numbers, device),
+        to_device(columns, device),
+        to_device(weights, device),
+    )
+
+
+def _in_batch_probabilities(
+    rows: Interactions, config: TrainingConfig
+) -> NDArray[np.float32] | None:
+    """Each item's share of the targets, ``(n_items,)``; None when all items are negatives."""
+    full = config.loss == "full" or rows.n_items <= config.full_softmax_up_to
+    if config.loss != "in-batch" and full:
+        return None
+    counts = rows.item_counts()
+    shares: NDArray[np.float32] = (counts / counts.sum()).astype(np.float32)
+    return shares
