@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -94,11 +95,13 @@ def _init(
 @app.command("check")
 def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
+    from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
-    from recsys.data.sources import load_dataset
 
     loaded = load_config(config, overrides or ())
-    report = check_fitness(load_dataset(loaded.data, loaded.split))
+    with TemporaryDirectory() as folder:  # what a generator makes is only looked at
+        dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
+    report = check_fitness(dataset)
     if as_json:
         output.print_json(json.dumps(report.as_dict()))
     else:

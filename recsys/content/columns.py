@@ -17,8 +17,8 @@ DELIMITED_SHARE = 0.05  # of the cells must hold a delimiter before cells are sp
 def texts(columns: pd.DataFrame) -> list[str | None]:
     """Join each item's cells into one text: ``"Heat. 1995. Action, Crime"``.
 
-    Missing cells are skipped, lists joined by ", " (so is text delimited by "|"), whole floats
-    lose their ".0".
+    Missing cells are skipped, lists joined by ", " (and so is text delimited by "|"), whole
+    floats lose their ".0".
 
     Args:
         columns: one row an item.
@@ -62,7 +62,7 @@ def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
     for name in columns:
         column = columns[name]
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        numbers = np.where(np.isfinite(numbers) & column.notna(), numbers, np.nan)
         if np.isnan(numbers).all() and column.notna().any():
             first = column[column.notna()].iloc[0]
             raise DataError(
@@ -83,7 +83,7 @@ def _piece(cell: Any) -> str:
         return ""
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))  # 1995.0: an integer column with gaps is read as floats
-    return str(cell)
+    return str(cell).removesuffix(" 00:00:00")  # a date that was read as a moment
 
 
 def _labels(cell: Any, delimiter: str | None) -> list[str]:

@@ -101,4 +101,5 @@ class NumberEncoder:
         table = np.asarray(contents, dtype=np.float64).reshape(len(contents), len(self.scales))
         parts = [scale.features(table[:, j]) for j, scale in enumerate(self.scales)]
         vectors = np.concatenate(parts, axis=1).astype(np.float32)
-        return Encoded(vectors, ~np.isnan(table).all(axis=1))
+        missing = np.asarray(np.isnan(table).all(axis=1))
+        return Encoded(vectors, ~missing)

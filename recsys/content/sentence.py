@@ -70,8 +70,7 @@ class SentenceEncoder:
     @cached_property
     def _model(self) -> Any:
         """The loaded model, in single precision."""
-        # Here, not above: the import alone takes seconds.
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+        from sentence_transformers import SentenceTransformer  # here: importing it takes seconds
 
         with _quiet_loading():
             try:
@@ -116,7 +115,7 @@ def _find(model: str) -> Path:
 
 def _from_hub(model: str) -> Path:
     """Return the folder of a hub model: as downloaded before, else downloaded now."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  # slow to import, seldom needed
+    from huggingface_hub import snapshot_download  # here: slow to import, seldom needed
 
     repository = model if "/" in model else f"sentence-transformers/{model}"
     offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
@@ -161,8 +160,7 @@ def _digest(folder: Path) -> str:
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
     """Keep transformers' own bars and load reports off the terminal."""
-    from transformers.utils import logging  # noqa: PLC0415  # comes with sentence_transformers
-
+    logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -14,6 +14,7 @@ what is then missing is cut at the same places.
 """
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from recsys.content.encoder import Encoded, Encoder
 from recsys.errors import ArtifactError, DataError
-from recsys.files import atomic_file, digest_file
+from recsys.files import digest_file
 from recsys.progress import track
 
 __all__ = ["CHUNK", "StoreReport", "StoreResult", "VectorStore"]
@@ -84,7 +85,9 @@ class VectorStore:
         hits = int(np.isin(keys, wanted[found]).sum())
         if not found.all():
             missing = np.flatnonzero(~found)
-            _encode_chunks(folder, encoder, wanted[missing], [distinct[i] for i in missing], progress)
+            _encode_chunks(
+                folder, encoder, wanted[missing], [distinct[i] for i in missing], progress
+            )
             vectors, found = _read(folder, wanted)  # what later runs will read, to the last bit
         dim = vectors.shape[1] if found.any() else encoder.dim
         present = np.isin(keys, wanted[found])
@@ -127,7 +130,8 @@ def _encode_chunks(
     progress: str | None,
 ) -> None:
     """Encode and write contents ``(m,)`` chunk by chunk, in the order of size and key."""
-    order = np.lexsort((keys, [_size(content) for content in contents]))
+    sizes = np.array([_size(content) for content in contents])
+    order = np.lexsort((keys, sizes))
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
     for chunk in track(chunks, progress, len(chunks)) if progress else chunks:
         encoded = encoder.encode([contents[i] for i in chunk])
@@ -147,8 +151,12 @@ def _write(folder: Path, keys: Keys, vectors: NDArray[np.float32]) -> None:
     order = np.argsort(keys)
     records["key"], records["vector"] = keys[order], vectors[order]
     digest = hashlib.sha256(records["key"].tobytes()).hexdigest()[:32]
-    with atomic_file(folder / f"chunk-{digest}.npy", shared=True) as partial, partial.open("wb") as f:
-        np.save(f, records, allow_pickle=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Another process may be writing this very chunk: each has a partial file of its own.
+    partial = folder / f".chunk-{digest}.{os.getpid()}.partial"
+    with partial.open("wb") as file:
+        np.save(file, records, allow_pickle=False)
+    partial.replace(folder / f"chunk-{digest}.npy")
 
 
 def _read(folder: Path, wanted: Keys) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -197,11 +197,11 @@ def _present(
     broken = np.flatnonzero(is_bad.any(axis=1) & ~absent)
     if len(broken):
         raise DataError(
-            f"{path}: {len(broken):,} vectors hold NaN or infinity, first: row {places[broken[0]]}; "
-            f'expected numbers, or with missing = "nan" rows that are wholly NaN '
-            f'(now missing = "{missing}")'
+            f"{path}: {len(broken):,} vectors hold NaN or infinity, first: row "
+            f'{places[broken[0]]}; expected numbers, or with missing = "nan" rows that are wholly '
+            f'NaN (now missing = "{missing}")'
         )
-    return ~absent
+    return np.asarray(~absent)
 
 
 def _check_count(path: Path, matrix: NDArray[Any], expected: int, what: str) -> None:

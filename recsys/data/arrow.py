@@ -15,6 +15,7 @@ from recsys.errors import ArtifactError
 from recsys.files import atomic_file
 
 __all__ = [
+    "as_numbers",
     "as_text",
     "from_frame",
     "from_values",
@@ -25,6 +26,7 @@ __all__ = [
     "write_parquet",
 ]
 
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 EXACT = 2**53  # floats hold every integer below
 MISSING = pa.array(["", "NaN", "nan", "NA", "<NA>", "NULL", "null", "None", "NaT"])
 
@@ -66,6 +68,15 @@ def _text(value: Any) -> str | None:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def as_numbers(text: Any) -> NDArray[np.float64]:
+    """Strings such as "5", "-0.5" or "1e9" as floats ``(n,)``, NaN where it is no number."""
+    number = mask(pc.match_substring_regex(text, NUMBER))
+    values: NDArray[np.float64] = (
+        pc.if_else(pa.array(number), text, "nan").cast(pa.float64()).to_numpy()
+    )
+    return values
+
+
 def mask(column: Any) -> NDArray[np.bool_]:
     """Return truth values as bool ``(n,)``; missing is false."""
     result: NDArray[np.bool_] = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
@@ -86,7 +97,7 @@ def from_values(values: list[Any]) -> Any:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Return a frame. Integers and truth values with gaps are pandas' nullable ones, lists lists."""
+    """Return a frame: pandas' nullable types for integers with gaps, Python's lists for lists."""
     frame = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_nested(column.type):

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from recsys.data.arrow import as_text, is_missing, mask, to_frame
 from recsys.data.ids import ItemIds, UserIds, parse_ids
 from recsys.data.read import Table
+from recsys.data.wording import counted
 from recsys.errors import DataError
 
 __all__ = ["Attributes", "align", "read_attributes"]
 
 INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"  # no leading zeros: a postal code is text
-DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
+DECIMAL = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class Attributes:
 def read_attributes(table: Table, key: str, kind: str) -> Attributes:
     """Take the ids out of a table and type its columns.
 
-    In text files a column of whole numbers becomes integers and one of decimal numbers floats, where
-    printing loses nothing that counts ("007" stays text); all else is text. Empty is missing.
+    A text column of whole numbers becomes integers and one of decimal numbers floats, unless one
+    has leading zeros ("007" is text) or too many digits. Empty is missing.
 
     Raises:
         DataError: there is no such column, or an id comes twice.
@@ -55,24 +56,25 @@ def read_attributes(table: Table, key: str, kind: str) -> Attributes:
     rows = table.rows[there]
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].iloc[0]
-        places = ", ".join(str(row) for row in rows[(ids == twice).to_numpy()][:3])
+        places = " and ".join(str(row) for row in rows[(ids == twice).to_numpy()][:2])
+        repeated = counted(int(ids.duplicated().sum()), "repeated id")
         raise DataError(
-            f"{table.name}: {int(ids.duplicated().sum())} rows repeat an id of column {key!r}, first "
-            f"{twice!r} in rows {places}; expected one row an {kind}: leave only one"
+            f"{table.name}: column {key!r} has {repeated}, first {twice!r} in rows {places}; "
+            f"expected one row for each {kind}: leave only one"
         )
     notes = list(table.notes)
     if empty.any():
-        first = int(table.rows[empty][0])
-        notes.append(f"{table.name}: {int(empty.sum())} rows without an id left out, first row {first}")
+        first = f"first row {table.rows[empty][0]}"
+        n = counted(int(empty.sum()), "row")
+        notes.append(f"{table.files[0]}: {n} without an id left out, {first}")
     if table.malformed:
-        line = table.malformed[0]
-        notes.append(
-            f"{table.name}: {len(table.malformed)} lines left out, first row {line.row}, {line.reason}"
-        )
+        first = f"first row {table.malformed[0].row}, {table.malformed[0].reason}"
+        n = counted(len(table.malformed), "line")
+        notes.append(f"{table.files[0]}: {n} left out, {first}")
     columns = table.columns.drop_columns([key]).take(pa.array(there))
     typed = [_typed(column.combine_chunks()) for column in columns.columns]
     columns = pa.table(typed, names=columns.column_names)
-    return Attributes(table.name, parse_ids(ids), rows, columns, tuple(notes))
+    return Attributes(table.files[0], parse_ids(ids), rows, columns, tuple(notes))
 
 
 def _typed(column: Any) -> Any:
@@ -95,14 +97,17 @@ def _typed(column: Any) -> Any:
 
 
 def align(
-    attributes: Attributes | None, ids: ItemIds | UserIds
+    attributes: Attributes | None, ids: ItemIds | UserIds, n_logged: int
 ) -> tuple[pd.DataFrame, NDArray[np.int64], tuple[str, ...]]:
-    """Bring attributes into the order of ids.
+    """Bring attributes into the order of ids, ``n_logged`` of which are in the log.
 
     Returns:
         A frame of ``len(ids)`` rows, missing where the table has no such id; the row number of each
         id in its file, -1 where there is none, int64 ``(len(ids),)``; notes. Without a table: no
         columns, and the numbers of the ids.
+
+    Raises:
+        DataError: the log and the table have no id in common.
     """
     if attributes is None:
         rows = np.arange(len(ids), dtype=np.int64)
@@ -113,8 +118,16 @@ def align(
     absent = place < 0
     columns = attributes.columns.take(pa.array(place, mask=absent))
     notes = list(attributes.notes)
+    if absent.sum() == n_logged:
+        examples = ", ".join(map(str, attributes.ids[:3])) or "none"
+        logged = ", ".join(map(str, ids.values[absent][:3]))
+        raise DataError(
+            f"{attributes.name}: has no {ids.kind} of the log; its ids are {examples}..., those of "
+            f"the log {logged}...: name the columns that hold the same ids"
+        )
     if absent.any():
-        first = ids.values[absent][0]
-        notes.append(f"{int(absent.sum()):,} {ids.kind}s of the log are not in {attributes.name}, first {str(first)!r}")
+        first = repr(str(ids.values[absent][0]))
+        n = counted(int(absent.sum()), ids.kind)
+        notes.append(f"{attributes.name}: lacks {n} of the log, first {first}")
     rows = np.where(absent, -1, attributes.rows[place]) if len(attributes.rows) else place
     return to_frame(columns), rows.astype(np.int64), tuple(notes)

@@ -7,7 +7,7 @@ every row is either kept or in ``rejected``.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,17 +17,31 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.config import DataConfig
-from recsys.data.arrow import as_text, is_missing, to_frame
+from recsys.data.arrow import as_numbers, as_text, is_missing, to_frame
 from recsys.data.read import Table
 from recsys.data.times import TimeKind, parse_times
+from recsys.data.wording import counted
 from recsys.errors import ConfigError, DataError
 
-__all__ = ["LABELS", "Codes", "Log", "clean_log"]
+__all__ = ["LABELS", "Codes", "Counts", "Log", "clean_log"]
 
 LABELS = ("train", "validation", "test")
 LABEL_WORDS = {name: name for name in LABELS} | dict.fromkeys(("valid", "val", "dev"), "validation")
 OWN_COLUMNS = ("row", "file", "reason", "line")  # of ``rejected``
 DECIMAL_COMMA = r"^([+-]?[0-9]+),([0-9]{1,2})$"  # 4,5; but 1,000 is no number here
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What came in and what became of it: ``read == kept + sum(rejected.values())``."""
+
+    read: int
+    kept: int
+    rejected: dict[str, int] = field(default_factory=dict)  # reason -> rows
+
+    def __post_init__(self) -> None:
+        if self.read != self.kept + sum(self.rejected.values()):
+            raise DataError(f"rows are lost: read {self.read}, {self.kept} kept, {self.rejected}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +79,7 @@ class Log:
         time_kind: what ``times`` are.
         rejected: ``row``, ``file``, ``reason``, the log's columns as text (one that is called like
             these has " (log)" after its name), and ``line``, the text of a malformed line.
-        counts: reason -> rejected rows.
+        counts: rows read, kept and rejected.
     """
 
     users: Codes
@@ -76,7 +90,7 @@ class Log:
     labels: NDArray[np.object_] | None
     time_kind: TimeKind
     rejected: pd.DataFrame
-    counts: dict[str, int]
+    counts: Counts
 
 
 class _Verdicts:
@@ -89,7 +103,8 @@ class _Verdicts:
     @property
     def kept(self) -> NDArray[np.bool_]:
         """Bool ``(n,)``."""
-        return self._reason_of == 0
+        kept: NDArray[np.bool_] = self._reason_of == 0
+        return kept
 
     def reject(self, where: NDArray[np.bool_], reason: str) -> bool:
         """Reject those of ``where`` that are still in; return whether there were any."""
@@ -137,7 +152,7 @@ def clean_log(
     _cut_to_core(users, items, config, verdicts)
     kept = np.flatnonzero(verdicts.kept)
     rejected = _rejected(table, verdicts)
-    counts = {str(reason): int(n) for reason, n in rejected["reason"].value_counts().items()}
+    reasons = {str(reason): int(n) for reason, n in rejected["reason"].value_counts().items()}
     log = Log(
         users.take(kept),
         items.take(kept),
@@ -147,7 +162,7 @@ def clean_log(
         None if labels is None else labels[kept],
         time_kind,
         rejected,
-        counts,
+        Counts(table.n_rows, len(kept), reasons),
     )
     _check_enough(table, log)
     return log
@@ -183,7 +198,7 @@ def _read_weights(table: Table, column: str | None, verdicts: _Verdicts) -> NDAr
     text = pc.utf8_trim_whitespace(as_text(values))
     verdicts.reject(is_missing(text), "empty weight")
     text = pc.replace_substring_regex(text, DECIMAL_COMMA, r"\1.\2")
-    weights = pd.to_numeric(text.to_pandas(), errors="coerce").to_numpy(dtype=np.float64)
+    weights = as_numbers(text)
     finite = np.isfinite(weights)
     verdicts.reject(~finite, "weight is not a number")
     return np.where(finite, weights, 0.0)
@@ -269,11 +284,13 @@ def _check_enough(table: Table, log: Log) -> None:
     n_users, n_items = len(log.users.values), len(log.items.values)
     if n_users >= 2 and n_items >= 2:
         return
-    why = ", ".join(f"{n:,} {reason}" for reason, n in log.counts.items())
+    why = ""
     if len(log.rejected):
         first = log.rejected.iloc[0]
-        why = f" (rejected: {why}; first: {first['file']} row {first['row']}, {first['reason']})"
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in log.counts.rejected.items())
+        why = f" (rejected: {reasons}; first: {first['file']} row {first['row']})"
     raise DataError(
-        f"{table.name}: {n_users} users and {n_items} items in the {len(log.rows):,} rows kept of "
-        f"{table.n_rows:,}{why}; at least 2 of each are needed to learn anything"
+        f"{table.name}: of {counted(table.n_rows, 'row')} {len(log.rows):,} can be used{why}, with "
+        f"{counted(n_users, 'user')} and {counted(n_items, 'item')}: nothing to learn from; "
+        "at least 2 of each are needed"
     )

@@ -1,9 +1,9 @@
 """The data set: ids, interactions, and what is known of items and users. Frozen, self-checking."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from recsys.config import DataConfig, SplitConfig
 from recsys.data.arrow import from_frame, read_parquet, to_frame, write_parquet
 from recsys.data.attributes import align, read_attributes
-from recsys.data.clean import clean_log
+from recsys.data.clean import Counts, clean_log
 from recsys.data.ids import ItemIds, UserIds, parse_ids
 from recsys.data.interactions import Interactions
 from recsys.data.sources import Source, open_source
@@ -26,20 +26,8 @@ __all__ = ["Counts", "Dataset", "TimeKind"]
 
 INTERACTIONS, USERS, ITEMS = "interactions.parquet", "users.parquet", "items.parquet"
 REJECTED, ABOUT = "rejected.parquet", "dataset.json"
+LOG_COLUMNS = ("users", "items", "times", "weights", "rows")  # and "labels" where there are any
 ID_COLUMNS = {USERS: ("user_id",), ITEMS: ("item_id", "catalogue_row")}  # before the attributes
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What came in and what became of it: ``read == kept + sum(rejected.values())``."""
-
-    read: int
-    kept: int
-    rejected: dict[str, int] = field(default_factory=dict)  # reason -> rows
-
-    def __post_init__(self) -> None:
-        if self.read != self.kept + sum(self.rejected.values()):
-            raise DataError(f"rows are lost: read {self.read}, {self.kept} kept, {self.rejected}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,18 +143,158 @@ class Dataset:
             DataError: a file, column or id cannot be used, or there is nothing to learn from.
             ConfigError: the arguments do not fit together.
         """
-        own = ("cls", "label_column", "labelled_files", "interactions")
-        values = {name: value for name, value in locals().items() if name not in own}
-        several = isinstance(interactions, Sequence) and not isinstance(interactions, str)
-        paths = tuple(map(Path, interactions if several else (interactions,)))
+        paths = [interactions] if isinstance(interactions, str | Path) else interactions
         if bool(paths) == bool(labelled_files):
-            raise ConfigError("give either interactions or labelled_files, not both or neither")
+            raise ConfigError("from_files: give either interactions or labelled_files")
         try:
-            data = DataConfig(interactions=paths, **values)
+            split = SplitConfig()
             if labelled_files:
-                split = SplitConfig(protocol="files", **labelled_files)
-            else:
-                ...
+                split = SplitConfig.model_validate({"protocol": "files", **labelled_files})
+            elif label_column is not None:
+                split = SplitConfig(protocol="column", column=label_column)
+            data = DataConfig(
+                interactions=tuple(map(Path, paths)),
+                user=user,
+                item=item,
+                time=time,
+                weight=weight,
+                positive_from=positive_from,
+                delimiter=delimiter,
+                duplicates=duplicates,
+                user_core=user_core,
+                item_core=item_core,
+                items=None if items is None else Path(items),
+                item_key=item_key,
+                users=None if users is None else Path(users),
+                user_key=user_key,
+            )
         except ValidationError as error:
-            ...
+            faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+            raise ConfigError(f"from_files: {'; '.join(faults)}") from None
         return cls.from_config(data, split)
+
+    @classmethod
+    def from_config(
+        cls, data: DataConfig, split: SplitConfig | None = None, *, folder: Path | None = None
+    ) -> Self:
+        """Read the data set of a config, from files or a built-in source.
+
+        Args:
+            data: its [data] table.
+            split: its [split] table: with ``protocol = "column"`` or ``"files"`` rows are labelled.
+            folder: where ``source = "synthetic"`` writes what it generates.
+
+        Raises:
+            DataError: a file, column or id cannot be used, or there is nothing to learn from.
+            ConfigError: the config names no log, or a threshold but no weight.
+        """
+        return cls._of(open_source(data, split or SplitConfig(), folder))
+
+    @classmethod
+    def _of(cls, source: Source) -> Self:
+        """Clean the log, number the ids, and bring catalogue and users into their order."""
+        config = source.config
+        log = clean_log(source.log, config, label=source.label)
+        items = users = None
+        if source.items is not None:
+            items = read_attributes(source.items, config.item_key or config.item, "item")
+        if source.users is not None:
+            users = read_attributes(source.users, config.user_key or config.user, "user")
+        user_ids = UserIds.of(parse_ids(pd.Series(log.users.values)))
+        logged = parse_ids(pd.Series(log.items.values))
+        item_ids = ItemIds.of(logged) if items is None else ItemIds.of(logged, items.ids)
+        user_numbers = user_ids.numbers(log.users.values)[log.users.numbers]
+        item_numbers = item_ids.numbers(log.items.values)[log.items.numbers]
+        order = np.lexsort((log.rows, log.times, user_numbers))
+        item_frame, catalogue_rows, item_notes = align(items, item_ids, len(logged))
+        user_frame, _, user_notes = align(users, user_ids, len(user_ids))
+        return cls(
+            user_ids,
+            item_ids,
+            Interactions(
+                user_numbers[order],
+                item_numbers[order],
+                log.times[order],
+                log.weights[order],
+                log.rows[order],
+                len(user_ids),
+                len(item_ids),
+            ),
+            item_frame,
+            catalogue_rows,
+            user_frame,
+            log.time_kind,
+            log.rejected,
+            log.counts,
+            (*source.log.notes, *item_notes, *user_notes),
+            source.generated,
+            None if log.labels is None else log.labels[order],
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write parquet and json files into ``folder``; the same data set gives the same bytes."""
+        columns = {name: pa.array(getattr(self.log, name)) for name in LOG_COLUMNS}
+        if self.labels is not None:
+            columns["labels"] = pa.array(self.labels, pa.string())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_parquet(folder / INTERACTIONS, pa.table(columns))
+        _write_attributes(folder / USERS, [self.user_ids.values], self.users)
+        _write_attributes(folder / ITEMS, [self.item_ids.values, self.catalogue_rows], self.items)
+        write_parquet(folder / REJECTED, from_frame(self.rejected))
+        about = {
+            "schema": 1,
+            "users": len(self.user_ids),
+            "items": len(self.item_ids),
+            "counts": asdict(self.counts),
+            "time_kind": self.time_kind,
+            "generated": self.generated,
+            "notes": list(self.notes),
+        }
+        write_json(folder / ABOUT, about)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtifactError: a file is missing, damaged, or does not belong to the others.
+        """
+        about = read_json(folder / ABOUT)
+        log = read_parquet(folder / INTERACTIONS)
+        (user_ids,), users = _read_attributes(folder / USERS)
+        (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
+        try:
+            return cls(
+                UserIds(user_ids),
+                ItemIds(item_ids),
+                Interactions(
+                    **{name: log[name].to_numpy() for name in LOG_COLUMNS},
+                    n_users=about["users"],
+                    n_items=about["items"],
+                ),
+                items,
+                catalogue_rows,
+                users,
+                about["time_kind"],
+                to_frame(read_parquet(folder / REJECTED)),
+                Counts(**about["counts"]),
+                tuple(about["notes"]),
+                about["generated"],
+                log["labels"].to_numpy() if "labels" in log.column_names else None,
+            )
+        except (DataError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder}: its files do not fit together ({error})") from None
+
+
+def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame) -> None:
+    """Write the columns of ``ID_COLUMNS`` and then the attributes, which may be called the same."""
+    table = from_frame(frame)
+    columns = [pa.array(key) for key in keys] + table.columns
+    write_parquet(path, pa.table(columns, names=[*ID_COLUMNS[path.name], *table.column_names]))
+
+
+def _read_attributes(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
+    table = read_parquet(path)
+    n = len(ID_COLUMNS[path.name])
+    keys = [column.to_numpy() for column in table.columns[:n]]
+    return keys, to_frame(table.select(list(range(n, table.num_columns))))

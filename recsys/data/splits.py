@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.config import Protocol
 from recsys.data import protocols
+from recsys.data.arrow import read_parquet, write_parquet
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.protocols import Part, Parts
@@ -25,6 +27,7 @@ from recsys.files import read_json, write_json
 __all__ = ["Split", "Task", "split"]
 
 ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
+NAMES = [part.name.lower() for part in Part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +56,8 @@ class Split:
             )
 
     def __repr__(self) -> str:
-        counts = {
-            part.name.lower().replace("_", " "): n
-            for part, n in zip(Part, np.bincount(self.parts, minlength=len(Part)), strict=True)
-        }
-        named = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+        counts = zip(NAMES, np.bincount(self.parts, minlength=len(Part)), strict=True)
+        named = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
         return f"Split({self.protocol}: {named})"
 
     @property
@@ -122,9 +122,8 @@ class Split:
 
     def save(self, folder: Path) -> None:
         """Write the part of each row of the log, and which items are cold, into ``folder``."""
-        names = np.array([part.name.lower() for part in Part], dtype=object)
-        table = pd.DataFrame({"row": self.log.rows, "part": names[self.parts]})
-        table.to_parquet(folder / ROWS, index=False)
+        parts = pa.array(NAMES).take(pa.array(self.parts))
+        write_parquet(folder / ROWS, pa.table({"row": self.log.rows, "part": parts}))
         cold = {
             part.name.lower(): np.flatnonzero(self.item_parts == part).tolist()
             for part in (Part.VALIDATION, Part.TEST)
@@ -140,20 +139,17 @@ class Split:
         """
         about = read_json(folder / ABOUT)
         log = dataset.log.ordered(_ties(about["protocol"]))
-        try:
-            table = pd.read_parquet(folder / ROWS)
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{folder / ROWS}: cannot be read ({error}); split again") from None
+        table = read_parquet(folder / ROWS)
         if not np.array_equal(table["row"].to_numpy(), log.rows):
             raise ArtifactError(
-                f"{folder / ROWS}: is of another log ({len(table):,} rows, this one has "
-                f"{len(log):,}); split again"
+                f"{folder / ROWS}: is of another log ({table.num_rows:,} rows, this one has "
+                f"{len(log):,}); run the stage that splits again"
             )
         item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
         for name, numbers in about["cold_item_numbers"].items():
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
-        parts = table["part"].map({part.name.lower(): part.value for part in Part})
-        return cls(about["protocol"], log, parts.to_numpy().astype(np.int8), item_parts)
+        parts = pc.index_in(table["part"], pa.array(NAMES)).to_numpy().astype(np.int8)
+        return cls(about["protocol"], log, parts, item_parts)
 
     def _rows(self, *parts: Part) -> Interactions:
         return self.log.take(np.isin(self.parts, parts))

@@ -9,17 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.arrow import as_text, is_missing, mask
+from recsys.data.arrow import as_numbers, as_text, is_missing, mask
 
 __all__ = ["DAY", "TimeKind", "Times", "parse_times"]
 
 TimeKind = Literal["timestamp", "order", "row"]  # a moment, a per-user order, the row of the log
 
 DAY = 86_400_000  # milliseconds
-YEAR_1 = -62_135_596_800_000  # milliseconds: no log is older
 
-INTEGER = r"^[+-]?[0-9]{1,18}$"
-NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
+INTEGER = r"^-?([0-9]{1,18}|[0-8][0-9]{18})$"  # fits 64 bits
 COMPACT = (  # 20241231 and 20241231235959
     r"^((?:19|20)[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
     r"(?:([01][0-9]|2[0-3])([0-5][0-9])([0-5][0-9]))?$"
@@ -62,13 +60,13 @@ def parse_times(column: Any, now: int) -> Times:
         return _moments(pc.fill_null(values, 0).to_numpy(), empty, np.zeros(len(empty), bool), now)
     text = pc.utf8_trim_whitespace(as_text(column))
     empty = is_missing(text)
-    number = mask(pc.match_substring_regex(text, NUMBER))
-    if 2 * number.sum() < (~empty).sum():
+    numbers = as_numbers(text)
+    if 2 * np.isfinite(numbers).sum() < (~empty).sum():
         return _from_iso(text, empty, now)
     dates = mask(pc.match_substring_regex(text, COMPACT))
     if dates.any() and dates.sum() == (~empty).sum():
         return _from_iso(text, empty, now)
-    return _from_numbers(text, empty, number, now)
+    return _from_numbers(text, numbers, empty, now)
 
 
 def _from_iso(text: Any, empty: NDArray[np.bool_], now: int) -> Times:
@@ -83,14 +81,14 @@ def _from_iso(text: Any, empty: NDArray[np.bool_], now: int) -> Times:
 
 
 def _from_numbers(
-    text: Any, empty: NDArray[np.bool_], number: NDArray[np.bool_], now: int
+    text: Any, numbers: NDArray[np.float64], empty: NDArray[np.bool_], now: int
 ) -> Times:
     """Whole numbers stay integers all the way: a float would blur nanoseconds."""
     whole = mask(pc.match_substring_regex(text, INTEGER))
     integers = pc.if_else(pa.array(whole), text, "0").cast(pa.int64()).to_numpy()
-    fractions = pc.if_else(pa.array(number & ~whole), text, "0").cast(pa.float64()).to_numpy()
+    number = np.isfinite(numbers)
     unreadable = ~number & ~empty
-    sizes = np.abs(np.where(whole, integers, fractions)[number])
+    sizes = np.abs(numbers[number])
     median = np.quantile(sizes, 0.5, method="lower") if len(sizes) else 0
     unit = next(((times, per) for least, times, per in UNITS if median >= least), None)
     if unit is None:
@@ -99,8 +97,9 @@ def _from_numbers(
         return Times(integers, "order", bad)
     times, per = unit
     limit = (abs(now) + DAY) * per // times + per  # in the column's unit: keeps products in 64 bits
+    unreadable |= numbers < -limit
     values = np.clip(integers, -limit, limit) * times // per
-    parts = np.clip(fractions, -limit, limit) * times / per
+    parts = np.clip(np.where(number, numbers, 0.0), -limit, limit) * times / per
     values = np.where(whole, values, np.round(parts).astype(np.int64))
     return _moments(values, empty, unreadable, now)
 
@@ -109,7 +108,6 @@ def _moments(
     values: NDArray[np.int64], empty: NDArray[np.bool_], unreadable: NDArray[np.bool_], now: int
 ) -> Times:
     present = ~(empty | unreadable)
-    unreadable = unreadable | (present & (values < YEAR_1))
     future = present & (values > now + DAY)
     bad = {"empty time": empty, "unreadable time": unreadable, "time in the future": future}
     good = ~(empty | unreadable | future)

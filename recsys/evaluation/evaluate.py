@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
 from recsys.data.tasks import Task
 from recsys.errors import DataError
@@ -45,6 +47,18 @@ class Evaluation:
     def n_users(self) -> int:
         """How many users the means are over."""
         return len(self.users)
+
+    def table(self, user_ids: UserIds, item_ids: ItemIds) -> pd.DataFrame:
+        """The very lists that were measured: ``user_id, rank, item_id, score``, rank 1 first."""
+        rows, places = np.nonzero(self.ranked.items >= 0)
+        return pd.DataFrame(
+            {
+                "user_id": user_ids.ids(self.users[rows]),
+                "rank": (places + 1).astype(np.int32),
+                "item_id": item_ids.ids(self.ranked.items[rows, places]),
+                "score": self.ranked.scores[rows, places],
+            }
+        )
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.4f}" for name, value in self.means.items())

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 __all__ = ["PerSeed", "comparison_markdown", "comparison_table", "models_summary"]
 
 PerSeed = Mapping[int, Mapping[str, float]]  # seed -> name such as "ndcg@10" -> value
 
-NARROW = ("ndcg@10", "recall_capped@20", "hr@10", "coverage@10", "fit_seconds")  # 80 characters
+NARROW = ("ndcg@10", "recall_capped@20", "hr@10", "coverage@10", "fit_seconds")  # 80 columns
 WIDE = (
     "ndcg@10",
     "recall@20",
@@ -51,7 +52,7 @@ def comparison_table(
     """
     shown = [column for column in columns if _means(results, column)]
     best = {column: max(_means(results, column).values()) for column in shown if "@" in column}
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     for column in shown:
         table.add_column(column.replace("_", " "), justify="right")
@@ -60,8 +61,8 @@ def comparison_table(
         for column in shown:
             mean, span = _cell(per_seed, column)
             wins = column in best and _means(results, column).get(model) == best[column]
-            mean = f"[bold]{mean}[/bold]" if wins else mean
-            cells.append(f"{mean}\n[dim]{span}[/dim]" if span else mean)
+            text = f"[bold]{mean}[/bold]" if wins else mean
+            cells.append(f"{text}\n[dim]{span}[/dim]" if span else text)
         table.add_row(model, *cells)
     return table
 
@@ -81,10 +82,9 @@ def comparison_markdown(results: Mapping[str, PerSeed], *, columns: Sequence[str
 
 
 def _summary(model: str, per_seed: PerSeed) -> dict[str, Any]:
-    measured = {tuple(values) for values in per_seed.values()}
-    if len(measured) != 1:
-        raise ValueError(f"{model}: seeds must share one set of metrics, got {sorted(measured)}")
-    (names,) = measured
+    names, *others = (list(values) for values in per_seed.values()) if per_seed else ([],)
+    if not names or any(set(other) != set(names) for other in others):
+        raise ValueError(f"{model}: seeds must share one set of metrics, got {[names, *others]}")
     return {
         **{name: float(np.mean(_over_seeds(per_seed, name))) for name in names},
         "per_seed": {str(seed): dict(values) for seed, values in per_seed.items()},

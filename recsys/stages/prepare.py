@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from recsys.data.dataset import Dataset
-from recsys.data.sources import load_dataset
 from recsys.data.splits import Split, split
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
@@ -17,7 +16,7 @@ def prepare_stage(run: Run) -> Stage:
     data, cut = run.config.data, run.config.split
 
     def work(folder: Path) -> dict[str, Any]:
-        dataset = load_dataset(data, cut, folder)
+        dataset = Dataset.from_config(data, cut, folder=folder)
         dataset.save(folder)
         parts = split(dataset, **cut.model_dump(exclude={"train", "test", "validation", "refit"}))
         parts.save(folder)

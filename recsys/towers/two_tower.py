@@ -59,6 +59,11 @@ class TwoTower(nn.Module):
         """Where the weights are."""
         return self.log_scale.device
 
+    @property
+    def temperature(self) -> float:
+        """What the cosine is divided by: the smaller, the sharper."""
+        return float(torch.exp(-self.log_scale.detach()))
+
     def forward(self, users: Tensor, histories: Histories, items: Tensor | None) -> Tensor:
         """Return scores ``(b, c)`` of users ``(b,)`` for items ``(c,)``, all items when None."""
         scores: Tensor = self.users(users, histories) @ self.items(items).T

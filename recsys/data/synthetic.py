@@ -1,0 +1,225 @@
+"""A log from known tastes: what each kind of content is worth is decided here, beforehand.
+
+Items and users have taste vectors ``(tastes,)`` of independent standard normal numbers. The numbers
+of an item are dealt out evenly among its text, its image and its sound, each shown by one of them
+and by no other: with 8 tastes the text shows numbers 0 to 2, the image 3 to 5, the sound 6 and 7.
+What an item is really like is what its content shows plus a normal number of standard deviation
+``noise`` that nothing shows. A user takes items with a probability that grows with the inner
+product of both tastes (without replacement, by the Gumbel trick), in random order.
+
+- text: words drawn from themes; each number has a theme for its high and one for its low values.
+- image: a figure; its numbers are colour, size, ground, stripes, squareness and height.
+- sound: a tone; its numbers are pitch, fading, hiss, brightness, tremolo and glide.
+
+All of it is generated, and is to be called so wherever it is shown.
+"""
+
+import csv
+import wave
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import ndtr
+
+from recsys.config import SyntheticConfig
+from recsys.errors import ConfigError
+from recsys.files import write_json
+
+__all__ = ["generate"]
+
+Numbers = NDArray[np.float64]
+
+TASTE_STRENGTH = 2.5  # standard deviation of the log-odds that taste gives an item
+FIRST_TIME = 1_700_000_000  # seconds since 1970
+MONTH, MEAN_GAP = 30 * 86_400, 6 * 3_600  # seconds: users start within the one, then the other
+BLOCK = 1_024  # users whose log-odds for all items are held at once
+
+WORDS = 24  # of each text
+WORD_STRENGTH = 1.6  # how strongly a number decides the theme of each word
+PIXELS = 48  # width and height of an image
+RATE, SECONDS = 8_000, 0.5  # of a sound
+
+# For each number the words of its high and of its low values, far from each other in meaning, so
+# that whoever knows English tells them apart.
+THEMES = (
+    (
+        "planet rocket galaxy astronaut orbit telescope comet alien starship satellite nebula moon",
+        "kitchen recipe bakery chef flavour pastry spice dinner oven soup butter sugar",
+    ),
+    (
+        "war soldier battle army tank bomb trench invasion weapon general combat siege",
+        "wedding romance kiss bride love heart flirt honeymoon darling tender couple valentine",
+    ),
+    (
+        "football goalkeeper stadium league coach tournament referee athlete sprint medal team win",
+        "violin orchestra symphony opera piano composer concert melody choir sonata conductor cello",
+    ),
+    (
+        "forest river meadow wolf deer bird wilderness mountain oak wildlife valley leaf",
+        "computer software hacker internet robot keyboard programmer algorithm network server code",
+    ),
+    (
+        "ghost vampire haunted curse zombie graveyard monster demon witch nightmare coffin terror",
+        "bank money stock investor profit market loan tax broker merger accountant salary",
+    ),
+    (
+        "doctor hospital surgeon nurse patient disease vaccine medicine clinic diagnosis ward pill",
+        "pirate ship sailor ocean island treasure harbour captain anchor storm sail voyage",
+    ),
+)
+MODALITIES = ("text", "image", "sound")
+MOST_TASTES = len(MODALITIES) * len(THEMES)
+
+
+def generate(config: SyntheticConfig, folder: Path) -> None:
+    """Write a log, a catalogue with its contents, and the truth; the same config, the same bytes.
+
+    ``interactions.csv`` (user_id, item_id, time in seconds), ``items.csv`` (item_id, text, and the
+    paths of image and sound relative to ``folder``), ``images/*.png``, ``sounds/*.wav``;
+    ``truth.json`` (which numbers each content shows), ``user_tastes.npy`` ``(users, tastes)`` and
+    ``item_tastes.npy`` ``(items, tastes)``, rows in the order of the ids u0001.. and i0001..
+
+    Raises:
+        ConfigError: more tastes than contents can show, or too few items for so many interactions.
+    """
+    if config.tastes > MOST_TASTES:
+        raise ConfigError(
+            f"[data.synthetic] tastes = {config.tastes}: contents show at most {MOST_TASTES}"
+        )
+    if 3 * config.per_user > config.items:
+        raise ConfigError(
+            f"[data.synthetic] per_user = {config.per_user}: at most a third of the "
+            f"{config.items} items"
+        )
+    people, things, choice, *contents = np.random.default_rng(config.seed).spawn(6)
+    users = people.standard_normal((config.users, config.tastes))
+    items = things.standard_normal((config.items, config.tastes))
+    hidden = config.noise * things.standard_normal(items.shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    user_ids, item_ids = _ids("u", config.users), _ids("i", config.items)
+    _write_log(folder, _choose(users, items + hidden, config.per_user, choice), user_ids, item_ids)
+    shown_by = np.array_split(np.arange(config.tastes), len(MODALITIES))
+    text, image, sound = (items[:, numbers] for numbers in shown_by)
+    _write_catalogue(folder, item_ids, _texts(text, contents[0]))
+    _write_images(folder, item_ids, _dials(image, contents[1]))
+    _write_sounds(folder, item_ids, _dials(sound, contents[2]), contents[2])
+    np.save(folder / "user_tastes.npy", users)
+    np.save(folder / "item_tastes.npy", items)
+    shown = {name: numbers.tolist() for name, numbers in zip(MODALITIES, shown_by, strict=True)}
+    truth = {"generated": True, "config": config.model_dump(), "shown_by": shown}
+    write_json(folder / "truth.json", truth)
+
+
+def _ids(letter: str, n: int) -> list[str]:
+    """``n`` ids of one length: u0001, u0002, .."""
+    width = max(4, len(str(n)))
+    return [f"{letter}{number:0{width}}" for number in range(1, n + 1)]
+
+
+def _choose(users: Numbers, items: Numbers, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the items that each user takes, oldest first, ``(n_users, k)``, all different.
+
+    Adding Gumbel noise to log-odds and keeping the largest draws without replacement in proportion
+    to the odds (Vieira, 2014).
+    """
+    scale = TASTE_STRENGTH / np.sqrt(users.shape[1])
+    chosen = []
+    for start in range(0, len(users), BLOCK):
+        log_odds = scale * users[start : start + BLOCK] @ items.T
+        noisy = log_odds + rng.gumbel(size=log_odds.shape)
+        chosen.append(np.argsort(-noisy, axis=1, kind="stable")[:, :k])
+    # The favourites are not taken first: a test on the last ones is as hard as on any.
+    return rng.permuted(np.concatenate(chosen), axis=1)
+
+
+def _write_log(
+    folder: Path, chosen: NDArray[np.int64], user_ids: list[str], item_ids: list[str]
+) -> None:
+    """Write all interactions in the order of their times, which grow with each user's column."""
+    rng = np.random.default_rng(chosen.shape)
+    starts = rng.integers(MONTH, size=(len(chosen), 1))
+    gaps = 1 + rng.exponential(MEAN_GAP, size=chosen.shape).astype(np.int64)
+    times = (FIRST_TIME + starts + np.cumsum(gaps, axis=1)).ravel()
+    users = np.repeat(np.arange(len(chosen)), chosen.shape[1])
+    items = chosen.ravel()
+    rows = (
+        (user_ids[users[row]], item_ids[items[row]], times[row])
+        for row in np.lexsort((users, times))
+    )
+    _write_csv(folder / "interactions.csv", ("user_id", "item_id", "time"), rows)
+
+
+def _write_catalogue(folder: Path, item_ids: list[str], texts: list[str]) -> None:
+    """Write the items with their texts and the names of their files."""
+    rows = (
+        (item, text, f"images/{item}.png", f"sounds/{item}.wav")
+        for item, text in zip(item_ids, texts, strict=True)
+    )
+    _write_csv(folder / "items.csv", ("item_id", "text", "image", "sound"), rows)
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _texts(shown: Numbers, rng: np.random.Generator) -> list[str]:
+    """Draw a text for each row of numbers ``(n_items, t)``: mostly words of its strongest themes."""
+    words = np.array([theme.split()[:11] for pair in THEMES for theme in pair])
+    strengths = np.zeros((len(shown), len(words)))
+    strengths[:, : 2 * shown.shape[1]] = np.stack([shown, -shown], axis=2).reshape(len(shown), -1)
+    log_odds = WORD_STRENGTH * strengths[:, None, :]
+    if shown.shape[1]:
+        log_odds = log_odds[:, :, : 2 * shown.shape[1]]
+    noisy = log_odds + rng.gumbel(size=(len(shown), WORDS, log_odds.shape[2]))
+    themes = noisy.argmax(axis=2)
+    drawn = words[themes, rng.integers(words.shape[1], size=themes.shape)]
+    return [" ".join(row) for row in drawn]
+
+
+def _dials(shown: Numbers, rng: np.random.Generator) -> Numbers:
+    """Turn numbers ``(n, t)`` into settings in (0, 1), ``(n, 6)``; what shows none is random."""
+    dials = rng.uniform(size=(len(shown), len(THEMES)))
+    dials[:, : shown.shape[1]] = ndtr(shown)
+    return dials
+
+
+def _write_images(folder: Path, item_ids: list[str], dials: Numbers) -> None:
+    """Draw a figure for each item: its colour, size, ground, stripes, squareness and height."""
+    (folder / "images").mkdir(exist_ok=True)
+    down, across = np.mgrid[-1 : 1 : PIXELS * 1j, -1 : 1 : PIXELS * 1j]
+    for item, (colour, size, ground, stripes, squareness, height) in zip(
+        item_ids, dials, strict=True
+    ):
+        power = 1.0 + 5.0 * squareness  # superellipse: 1 a diamond, 2 a circle, 6 nearly a square
+        x, y = np.abs(across), np.abs(down - (0.6 - 1.2 * height))
+        inside = x**power + y**power < (0.2 + 0.6 * size) ** power
+        figure = np.array([colour, 0.3, 1 - colour])  # from blue to red
+        figure = figure * (1 - 0.6 * stripes * (np.sin(20 * across) > 0))[..., None]
+        pixels = np.where(inside[..., None], figure, 0.15 + 0.7 * ground)
+        Image.fromarray((255 * pixels).astype(np.uint8)).save(folder / "images" / f"{item}.png")
+
+
+def _write_sounds(
+    folder: Path, item_ids: list[str], dials: Numbers, rng: np.random.Generator
+) -> None:
+    """Play a tone for each item: its pitch, fading, hiss, brightness, tremolo and glide."""
+    (folder / "sounds").mkdir(exist_ok=True)
+    time = np.arange(int(RATE * SECONDS)) / RATE
+    hisses = rng.uniform(-1, 1, size=(len(item_ids), len(time)))
+    for item, hiss_sound, (pitch, fading, hiss, brightness, tremolo, glide) in zip(
+        item_ids, hisses, dials, strict=True
+    ):
+        frequency = 150 * 8**pitch * (1 + (glide - 0.5) * time)  # 150 to 1,200 Hz
+        phase = 2 * np.pi * np.cumsum(frequency) / RATE
+        tone = sum(brightness ** (h - 1) * np.sin(h * phase) / 3 for h in (1, 2, 3))
+        tone = tone * (1 - tremolo * (0.5 + 0.5 * np.sin(2 * np.pi * 8 * time)))
+        wave_form = ((1 - hiss) * tone + hiss * hiss_sound) * np.exp(-12 * fading * time)
+        with wave.open(str(folder / "sounds" / f"{item}.wav"), "wb") as file:
+            file.setparams((1, 2, RATE, len(time), "NONE", "not compressed"))
+            file.writeframes((32_000 * wave_form).astype("<i2").tobytes())

@@ -1,0 +1,66 @@
+"""Interactions check themselves and keep their columns together."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from recsys.data.interactions import Interactions
+from recsys.errors import DataError
+
+
+def interactions() -> Interactions:
+    """User 0: items 4 2 2, user 2: items 1 3 at one time; user 1 has none."""
+    return Interactions(
+        users=np.array([0, 0, 0, 2, 2], dtype=np.int32),
+        items=np.array([4, 2, 2, 3, 1], dtype=np.int32),
+        times=np.array([10, 20, 30, 50, 50]),
+        weights=np.array([1, 2, 3, 4, 5], dtype=np.float32),
+        rows=np.array([9, 8, 7, 5, 6]),
+        n_users=4,
+        n_items=6,
+    )
+
+
+def test_histories_and_counts() -> None:
+    log = interactions()
+    histories = log.histories()
+    assert [histories[n].tolist() for n in range(4)] == [[4, 2, 2], [], [3, 1], []]
+    assert log.item_counts().tolist() == [0, 1, 2, 1, 1, 0]
+    assert repr(log) == "Interactions(5 rows, 4 users, 6 items)"
+
+
+def test_ties_are_settled_by_item_or_row() -> None:
+    assert interactions().ordered("item").items.tolist() == [4, 2, 2, 1, 3]
+    assert interactions().ordered("row").items.tolist() == [4, 2, 2, 3, 1]
+
+
+def test_take_keeps_the_columns_of_a_row_together() -> None:
+    log = interactions()
+    for which in (np.array([False, True, False, False, True]), np.array([1, 4])):
+        taken = log.take(which)
+        assert taken.items.tolist() == [2, 1]
+        assert taken.times.tolist() == [20, 50]
+        assert taken.weights.tolist() == [2, 5]
+        assert taken.rows.tolist() == [8, 6]
+        assert (taken.n_users, taken.n_items) == (4, 6)
+
+
+def test_nothing_is_possible() -> None:
+    nothing = interactions().take(np.zeros(5, dtype=bool))
+    assert len(nothing) == 0
+    assert nothing.item_counts().tolist() == [0] * 6
+    assert len(nothing.histories()) == 4
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    log = interactions()
+    for name in [field.name for field in fields(log)][:5]:
+        with pytest.raises(DataError, match="differ in length"):
+            replace(log, **{name: getattr(log, name)[:-1]})
+    with pytest.raises(DataError, match=r"user numbers must be in 0\.\.1"):
+        replace(log, n_users=2)
+    with pytest.raises(DataError, match=r"item numbers must be in 0\.\.3"):
+        replace(log, n_items=4)
+    with pytest.raises(DataError, match="sorted by user"):
+        log.take(np.array([4, 0]))

@@ -1,0 +1,64 @@
+"""Files are whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import ArtifactError
+from recsys.files import (
+    atomic_file,
+    atomic_folder,
+    digest_files,
+    digest_json,
+    read_json,
+    write_json,
+)
+
+
+def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with atomic_folder(target) as folder:
+        (folder / "one").write_text("1")
+        assert not target.exists()
+    assert (target / "one").read_text() == "1"
+    with pytest.raises(ValueError, match="killed"), atomic_folder(target) as folder:
+        (folder / "two").write_text("2")
+        raise ValueError("killed")
+    assert [path.name for path in target.iterdir()] == ["one"]
+    with atomic_folder(target) as folder:
+        assert not any(folder.iterdir()), "what a killed block left behind must be gone"
+        (folder / "three").write_text("3")
+    assert [path.name for path in target.iterdir()] == ["three"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_file_that_was_not_finished_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="killed"), atomic_file(path) as partial:
+        partial.write_text("half")
+        raise ValueError("killed")
+    assert path.read_text() == "old"
+
+
+def test_json_refuses_nan_and_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"score": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+    with pytest.raises(ArtifactError, match="no such file"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is not json"):
+        read_json(tmp_path / "b.json")
+
+
+def test_digests_see_content_and_names_not_order(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("x")
+    (tmp_path / "a").write_text("x")
+    before = digest_files(tmp_path)
+    assert list(before) == ["a", "b"]
+    (tmp_path / "b").write_text("y")
+    after = digest_files(tmp_path)
+    assert (before["a"], before["b"]) == (after["a"], before["a"])
+    assert after["b"] != before["b"]
+    assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1}) != digest_json({"a": 1})
