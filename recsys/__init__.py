@@ -1,4 +1,5 @@
 """recsys, an embedding recommender. The data's way, one line per package, in import order.
+
     data          log -> dataset         columns, ids, splits, readers, built-in sources
     content       items -> vectors       encoders by name, the vector store
     towers        vectors -> towers      fusion, item tower, user tower, losses
@@ -6,6 +7,7 @@
     index         towers -> index        top-k contract, exact, Annoy
     recommenders  who gets what          two-tower and baselines behind one protocol
     evaluation    how good               metrics, tasks, baselines tuned on validation
+    fitting       learning meets judging early stopping, refit, the whole fit in one call
     batch         for everybody          every user's top k into parquet
     tracking      what was done          MLflow, or nothing, behind one protocol
     stages        config -> folders      prepare, embed, train, index, recommend, evaluate
@@ -21,11 +23,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "recsys.config",
+    "ContentConfig": "recsys.config",
     "Dataset": "recsys.data.dataset",
     "Recommender": "recsys.recommenders.recommender",
     "Split": "recsys.data.splits",
+    "TowersConfig": "recsys.config",
+    "TrainingConfig": "recsys.config",
     "evaluate": "recsys.evaluation.evaluate",
-    "fit": "recsys.recommenders.fit",
+    "fit": "recsys.fitting",
     "load_config": "recsys.config_file",
     "split": "recsys.data.splits",
 }

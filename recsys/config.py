@@ -148,11 +148,12 @@ class TowersConfig(Section):
 class TrainingConfig(Section):
     """How the towers learn."""
 
-    epochs: int = Field(default=40, ge=1)  # at most; early stopping chooses on validation NDCG@10
+    epochs: int = Field(default=60, ge=1)  # at most; early stopping chooses on validation NDCG@10
     patience: int = Field(default=3, ge=1)  # scorings without a better one before it stops
     score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
     batch_size: int = Field(default=128, ge=1)  # users
     horizon: int = Field(default=10, ge=1)  # items after the cut that are to be guessed
+    target_decay: float = Field(default=0.1, ge=0)  # the j-th of them weighs exp(-target_decay j)
     user_dropout: float = Field(default=0.5, ge=0, le=1)  # share of users played as unknown
     learning_rate: float = Field(default=3e-3, gt=0)
     warmup: float = Field(default=0.1, ge=0, lt=1)  # share of the steps with a rising rate

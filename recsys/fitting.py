@@ -4,15 +4,18 @@
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from recsys.config import TowersConfig, TrainingConfig
+from recsys.config import ContentConfig, IndexConfig, TowersConfig, TrainingConfig
+from recsys.content.assemble import content_blocks
 from recsys.content.encoder import ContentBlock
+from recsys.content.store import VectorStore
+from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
@@ -21,13 +24,15 @@ from recsys.errors import ArtifactError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.files import read_json
 from recsys.index.exact import ExactIndex
+from recsys.index.index import build_index
 from recsys.progress import progress_bar
+from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.two_tower import TwoTower
 from recsys.training.checkpoint import load_checkpoint, save_checkpoint
 from recsys.training.loop import EpochReport, Learner, train
 
-__all__ = ["Fitted", "OnEpoch", "fit_towers"]
+__all__ = ["Fitted", "OnEpoch", "Phase", "fit", "fit_towers"]
 
 CHOSEN_BY = "ndcg@10"
 
@@ -68,6 +73,50 @@ class _Progress:
     def should_stop(self, patience: int) -> bool:
         """Whether the last ``patience`` scorings were no better than one before."""
         return bool(self.scores) and sum(e > self.best for e in self.scores) >= patience
+
+
+def fit(
+    dataset: Dataset,
+    split: Split,
+    *,
+    content: Mapping[str, ContentConfig] | None = None,
+    towers: TowersConfig | None = None,
+    training: TrainingConfig | None = None,
+    index: IndexConfig | None = None,
+    vectors: str | Path = "runs/vectors",
+    seed: int = 0,
+    refit: bool = True,
+) -> Recommender:
+    """Encode, train and index in one call: what notebooks use.
+
+    Args:
+        dataset: the log, and the catalogue if there is one.
+        split: of this data set; its test part is not looked at.
+        content: as ``[content.NAME]`` in a config: name -> columns and encoder, or vectors.
+        towers: their shape.
+        training: how they learn.
+        index: what recommendations are served from.
+        vectors: folder that keeps encoded vectors, so that they are made once.
+        seed: of weights and batches.
+        refit: see `fit_towers`.
+
+    Returns:
+        A recommender whose histories are the whole log.
+    """
+    training = training or TrainingConfig()
+    blocks = content_blocks(
+        dataset.items,
+        dataset.item_ids,
+        dataset.catalogue_rows,
+        content or {},
+        VectorStore(Path(vectors)),
+        device=str(pick_device(training.device)),
+    ).blocks
+    fitted = fit_towers(split, blocks, towers or TowersConfig(), training, seed=seed, refit=refit)
+    built = build_index(
+        fitted.towers.item_vectors(), index or IndexConfig(), ids_digest=dataset.item_ids.digest
+    )
+    return Recommender.of(TwoTowerRanker(fitted.towers, built), dataset)
 
 
 def fit_towers(

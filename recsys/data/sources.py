@@ -15,6 +15,7 @@ from recsys.data.clean import LABELS
 from recsys.data.movielens import MovieLens, movielens_100k, movielens_small
 from recsys.data.read import Table, expand, read_table
 from recsys.data.sequences import read_sequences
+from recsys.data.synthetic import generate
 from recsys.errors import ConfigError
 
 __all__ = ["Source", "open_source"]
@@ -115,8 +116,6 @@ def _synthetic(data: DataConfig, folder: Path | None, label: str | None) -> Sour
     folder = data.path or folder
     if folder is None:
         raise ConfigError('source = "synthetic" needs a folder to write to: path = FOLDER')
-    from recsys.data.synthetic import generate  # its renderers are for those who ask for it
-
     generate(data.synthetic, folder)
     columns = {"user": "user_id", "item": "item_id", "time": "time", "item_key": "item_id"}
     return Source(

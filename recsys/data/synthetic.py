@@ -54,12 +54,12 @@ THEMES = (
         "wedding romance kiss bride love heart flirt honeymoon darling tender couple valentine",
     ),
     (
-        "football goalkeeper stadium league coach tournament referee athlete sprint medal team win",
-        "violin orchestra symphony opera piano composer concert melody choir sonata conductor cello",
+        "football stadium league coach tournament referee athlete sprint medal team goal champion",
+        "violin orchestra symphony opera piano composer concert melody choir sonata waltz cello",
     ),
     (
         "forest river meadow wolf deer bird wilderness mountain oak wildlife valley leaf",
-        "computer software hacker internet robot keyboard programmer algorithm network server code",
+        "computer software hacker internet robot keyboard algorithm network code web pixel byte",
     ),
     (
         "ghost vampire haunted curse zombie graveyard monster demon witch nightmare coffin terror",
@@ -94,13 +94,14 @@ def generate(config: SyntheticConfig, folder: Path) -> None:
             f"[data.synthetic] per_user = {config.per_user}: at most a third of the "
             f"{config.items} items"
         )
-    people, things, choice, *contents = np.random.default_rng(config.seed).spawn(6)
+    people, things, choice, times, *contents = np.random.default_rng(config.seed).spawn(7)
     users = people.standard_normal((config.users, config.tastes))
     items = things.standard_normal((config.items, config.tastes))
     hidden = config.noise * things.standard_normal(items.shape)
     folder.mkdir(parents=True, exist_ok=True)
-    user_ids, item_ids = _ids("u", config.users), _ids("i", config.items)
-    _write_log(folder, _choose(users, items + hidden, config.per_user, choice), user_ids, item_ids)
+    item_ids = _ids("i", config.items)
+    chosen = _choose(users, items + hidden, config.per_user, choice)
+    _write_log(folder, chosen, _ids("u", config.users), item_ids, times)
     shown_by = np.array_split(np.arange(config.tastes), len(MODALITIES))
     text, image, sound = (items[:, numbers] for numbers in shown_by)
     _write_catalogue(folder, item_ids, _texts(text, contents[0]))
@@ -136,10 +137,13 @@ def _choose(users: Numbers, items: Numbers, k: int, rng: np.random.Generator) ->
 
 
 def _write_log(
-    folder: Path, chosen: NDArray[np.int64], user_ids: list[str], item_ids: list[str]
+    folder: Path,
+    chosen: NDArray[np.int64],
+    user_ids: list[str],
+    item_ids: list[str],
+    rng: np.random.Generator,
 ) -> None:
-    """Write all interactions in the order of their times, which grow with each user's column."""
-    rng = np.random.default_rng(chosen.shape)
+    """Write what each user took, ``(n_users, k)`` oldest first, all in the order of the times."""
     starts = rng.integers(MONTH, size=(len(chosen), 1))
     gaps = 1 + rng.exponential(MEAN_GAP, size=chosen.shape).astype(np.int64)
     times = (FIRST_TIME + starts + np.cumsum(gaps, axis=1)).ravel()
@@ -169,15 +173,11 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object,
 
 
 def _texts(shown: Numbers, rng: np.random.Generator) -> list[str]:
-    """Draw a text for each row of numbers ``(n_items, t)``: mostly words of its strongest themes."""
-    words = np.array([theme.split()[:11] for pair in THEMES for theme in pair])
-    strengths = np.zeros((len(shown), len(words)))
-    strengths[:, : 2 * shown.shape[1]] = np.stack([shown, -shown], axis=2).reshape(len(shown), -1)
-    log_odds = WORD_STRENGTH * strengths[:, None, :]
-    if shown.shape[1]:
-        log_odds = log_odds[:, :, : 2 * shown.shape[1]]
-    noisy = log_odds + rng.gumbel(size=(len(shown), WORDS, log_odds.shape[2]))
-    themes = noisy.argmax(axis=2)
+    """Draw a text for each row of numbers ``(n_items, t)``: words of its strongest themes."""
+    words = np.array([theme.split() for pair in THEMES[: shown.shape[1]] for theme in pair])
+    log_odds = WORD_STRENGTH * np.stack([shown, -shown], axis=2).reshape(len(shown), 1, -1)
+    noisy = log_odds + rng.gumbel(size=(len(shown), WORDS, len(words)))
+    themes = noisy.argmax(axis=2)  # of each word
     drawn = words[themes, rng.integers(words.shape[1], size=themes.shape)]
     return [" ".join(row) for row in drawn]
 

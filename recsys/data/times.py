@@ -24,8 +24,8 @@ COMPACT = (  # 20241231 and 20241231235959
 )
 DAY_FIRST = r"^([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})"  # 31.12.2024: only the day can come first
 
-# Numbers are told apart by size, seconds of the years 1973 to 5138 being the first that are
-# moments: (from, milliseconds per unit as a fraction).
+# (least size, milliseconds per unit as a fraction): nano-, micro-, milliseconds, seconds. Seconds
+# are those of the years from 1973 on; what is smaller is an order.
 UNITS = ((1e17, 1, 1_000_000), (1e14, 1, 1_000), (1e11, 1, 1), (1e8, 1_000, 1))
 
 

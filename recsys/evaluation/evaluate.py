@@ -6,6 +6,7 @@ Memory is bounded by one block's scores, ``batch_size`` x ``n_items``, plus the 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
+from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.errors import DataError
 from recsys.evaluation.metrics import METRICS, PerUser, contains, coverage, judge, repeats
 from recsys.index.topk import TopK
 from recsys.progress import track
 from recsys.recommenders.ranker import Queries, Ranker
+from recsys.recommenders.recommender import Recommender
 
-__all__ = ["Evaluation", "evaluate_ranker"]
+__all__ = ["Evaluation", "evaluate", "evaluate_ranker"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,28 @@ class Evaluation:
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.4f}" for name, value in self.means.items())
         return f"Evaluation({self.model}, {self.n_users:,} users: {values})"
+
+
+def evaluate(
+    recommender: Recommender,
+    split: Split,
+    *,
+    part: Literal["test", "validation"] = "test",
+    candidates: Literal["train", "catalogue"] = "train",
+    ks: Sequence[int] = (10, 20),
+) -> Evaluation:
+    """Measure a recommender on the held-out part of a split.
+
+    Users are asked with the histories of the split, whatever the recommender knows of them.
+
+    Args:
+        recommender: what is measured.
+        split: of the data set that the recommender was fitted on.
+        part: what is held out.
+        candidates: items with training rows, or the whole catalogue.
+        ks: lengths of list to measure at.
+    """
+    return evaluate_ranker(recommender.ranker, split.task(part, candidates=candidates), ks=ks)
 
 
 def evaluate_ranker(

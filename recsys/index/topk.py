@@ -1,6 +1,9 @@
-"""What an index answers, and the exact choice of the best k out of a block of scores."""
+"""What an index answers, and the exact choice of the best k.
 
-from typing import Any, NamedTuple
+One rule everywhere: the higher score first, of equal scores the smaller item number.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
 
-__all__ = ["TopK", "top_k_of_scores"]
+__all__ = ["TopK", "check_request", "top_k_of_found", "top_k_of_scores"]
 
 
 class TopK(NamedTuple):
@@ -16,6 +19,30 @@ class TopK(NamedTuple):
 
     items: NDArray[np.int32]  # (q, k) item numbers
     scores: NDArray[np.float32]  # (q, k)
+
+
+def check_request(
+    q: int, n_items: int, k: int, exclude: Ragged | None, candidates: NDArray[np.bool_] | None
+) -> None:
+    """Refuse a question that does not fit ``q`` queries over ``n_items`` items.
+
+    Raises:
+        ValueError: k is below 1, a shape disagrees, or an excluded number is no item (-1 would
+            bar the last item unnoticed).
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if exclude is not None and len(exclude) != q:
+        raise ValueError(f"exclude has {len(exclude)} rows, expected one for each of {q} queries")
+    if exclude is not None and len(exclude.values):
+        least, most = int(exclude.values.min()), int(exclude.values.max())
+        if least < 0 or most >= n_items:
+            raise ValueError(f"exclude holds {least}..{most}, item numbers are 0..{n_items - 1}")
+    if candidates is not None and (candidates.shape != (n_items,) or candidates.dtype != np.bool_):
+        raise ValueError(
+            f"candidates must be bool of shape ({n_items},), "
+            f"got {candidates.dtype} of shape {candidates.shape}"
+        )
 
 
 def top_k_of_scores(
@@ -29,22 +56,19 @@ def top_k_of_scores(
 
     Args:
         scores: shape ``(q, n_items)``, finite.
+        k: how many; more than ``n_items`` pads.
         exclude: per row, item numbers never to return.
         candidates: item numbers allowed for every row, boolean ``(n_items,)``.
 
     Raises:
-        ValueError: a score is NaN or infinite (it would rank first unnoticed), or shapes disagree.
+        ValueError: a score is NaN or infinite (it would rank first unnoticed), or the request
+            does not fit (see ``check_request``).
     """
     q, n_items = scores.shape
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_request(q, n_items, k, exclude, candidates)
     if not np.isfinite(scores).all():
         row, item = np.argwhere(~np.isfinite(scores))[0]
         raise ValueError(f"score of row {row}, item {item} is {scores[row, item]}, not finite")
-    if exclude is not None and len(exclude) != q:
-        raise ValueError(f"{len(exclude)} exclusions for {q} queries")
-    if candidates is not None and candidates.shape != (n_items,):
-        raise ValueError(f"candidates must have shape ({n_items},), got {candidates.shape}")
     keys = _order_keys(scores)
     if candidates is not None:
         keys[:, ~candidates] = _BARRED
@@ -52,10 +76,34 @@ def top_k_of_scores(
         keys[exclude.row_numbers, exclude.values] = _BARRED
     best = torch.topk(torch.from_numpy(keys), min(k, n_items), dim=1, sorted=True)
     allowed = best.values.numpy() != _BARRED
-    items = np.where(allowed, best.indices.numpy(), -1).astype(np.int32)
-    chosen = np.take_along_axis(scores, np.maximum(items, 0), axis=1)
-    chosen = np.where(allowed, chosen, -np.inf).astype(np.float32)
-    return _pad(TopK(items, chosen), k)
+    found = _blank(q, k)
+    found.items[:, :n_items][allowed] = best.indices.numpy()[allowed]
+    chosen = np.take_along_axis(scores, best.indices.numpy(), axis=1)
+    found.scores[:, :n_items][allowed] = chosen[allowed]
+    return found
+
+
+def top_k_of_found(
+    rows: NDArray[np.int64], items: NDArray[np.int32], scores: NDArray[np.float32], q: int, k: int
+) -> TopK:
+    """Choose the k best of each query among scattered findings, by the same rule.
+
+    Args:
+        rows: which query each finding belongs to, shape ``(m,)``, in any order.
+        items: what was found, shape ``(m,)``; an item occurs once in a query.
+        scores: how well it fits, shape ``(m,)``, finite.
+        q: how many queries there are.
+        k: how many to choose; a query with fewer findings is padded.
+    """
+    order = np.lexsort((items, -scores, rows))
+    rows, items, scores = rows[order], items[order], scores[order]
+    starts = np.searchsorted(rows, np.arange(q))
+    places = np.arange(len(rows)) - starts[rows]
+    best = places < k
+    found = _blank(q, k)
+    found.items[rows[best], places[best]] = items[best]
+    found.scores[rows[best], places[best]] = scores[best]
+    return found
 
 
 _BARRED = np.iinfo(np.int64).min
@@ -68,17 +116,9 @@ def _order_keys(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """
     bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.int32).astype(np.int64)
     sortable = np.where(bits >= 0, bits, np.int64(-(2**31)) - bits)  # -0.0 was made 0.0 above
-    places: NDArray[Any] = np.arange(scores.shape[1], dtype=np.int64)
-    keys: NDArray[np.int64] = (sortable << 32) - places
+    keys: NDArray[np.int64] = (sortable << 32) - np.arange(scores.shape[1], dtype=np.int64)
     return keys
 
 
-def _pad(found: TopK, k: int) -> TopK:
-    missing = k - found.items.shape[1]
-    if missing <= 0:
-        return found
-    width = ((0, 0), (0, missing))
-    return TopK(
-        np.pad(found.items, width, constant_values=-1),
-        np.pad(found.scores, width, constant_values=-np.inf),
-    )
+def _blank(q: int, k: int) -> TopK:
+    return TopK(np.full((q, k), -1, dtype=np.int32), np.full((q, k), -np.inf, dtype=np.float32))

@@ -11,6 +11,9 @@ from recsys.stages.stage import Stage
 __all__ = ["load_data", "prepare_stage"]
 
 
+CUTS = ("protocol", "test_fraction", "validation_fraction", "seed")  # arguments of ``split``
+
+
 def prepare_stage(run: Run) -> Stage:
     """Read, check and split the log; rejected rows go to ``rejected.parquet``."""
     data, cut = run.config.data, run.config.split
@@ -18,7 +21,7 @@ def prepare_stage(run: Run) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         dataset = Dataset.from_config(data, cut, folder=folder)
         dataset.save(folder)
-        parts = split(dataset, **cut.model_dump(exclude={"train", "test", "validation", "refit"}))
+        parts = split(dataset, **cut.model_dump(include=set(CUTS)))
         parts.save(folder)
         return {
             "source": data.source or [path.name for path in data.interactions],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from recsys.config import TrainingConfig
 from recsys.data.ragged import Ragged
 
-__all__ = ["Batch", "draw_batches", "steps_per_epoch"]
+__all__ = ["Batch", "draw_batches", "steps_per_epoch", "target_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,15 @@ def draw_batches(
             ),
             positives=sequences.take(users),
         )
+
+
+def target_weights(targets: Ragged, decay: float) -> NDArray[np.float32]:
+    """Weights ``(t,)`` that fall with the distance from the cut and sum to 1 for every user."""
+    rows = targets.row_numbers
+    distance = np.arange(len(rows)) - targets.indptr[:-1][rows]
+    weights = np.exp(-decay * distance)
+    shares: NDArray[np.float32] = (weights / np.bincount(rows, weights)[rows]).astype(np.float32)
+    return shares
 
 
 def _spans(sequences: Ragged, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Ragged:

@@ -20,7 +20,7 @@ from recsys.errors import DataError, TrainingDiverged
 from recsys.towers.histories import Histories
 from recsys.towers.losses import log_q_correction, multi_positive_softmax
 from recsys.towers.two_tower import TwoTower
-from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.batches import Batch, draw_batches, steps_per_epoch, target_weights
 
 __all__ = ["EpochReport", "Learner", "learning_rate", "train"]
 
@@ -121,7 +121,7 @@ def _step(
     """Learn from one batch; return its loss without waiting for it."""
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    loss = _loss(learner.towers, batch, probabilities)
+    loss = _loss(learner.towers, batch, probabilities, config.target_decay)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
@@ -129,11 +129,13 @@ def _step(
     return loss.detach()
 
 
-def _loss(towers: TwoTower, batch: Batch, probabilities: NDArray[np.float32] | None) -> Tensor:
-    """The loss of a batch against all items, or against the targets of the whole batch.
-
-    Every user counts the same, however many targets follow the cut.
-    """
+def _loss(
+    towers: TwoTower,
+    batch: Batch,
+    probabilities: NDArray[np.float32] | None,
+    target_decay: float,
+) -> Tensor:
+    """The loss of a batch against all items, or against the targets of the whole batch."""
     device = towers.device
     targets, positives = batch.targets, batch.positives
     items = None if probabilities is None else np.unique(targets.values)
@@ -152,13 +154,12 @@ def _loss(towers: TwoTower, batch: Batch, probabilities: NDArray[np.float32] | N
         taken_rows = taken_rows[here]
     barred = torch.zeros(scores.shape, dtype=torch.bool, device=device)
     barred[to_device(taken_rows, device), to_device(taken, device)] = True
-    weights = 1.0 / np.repeat(targets.lengths, targets.lengths).astype(np.float32)
     return multi_positive_softmax(
         scores,
         barred,
         to_device(targets.row_numbers, device),
         to_device(columns, device),
-        to_device(weights, device),
+        to_device(target_weights(targets, target_decay), device),
     )
 
 

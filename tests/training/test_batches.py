@@ -1,10 +1,12 @@
 """Batches: what is history, what is to be guessed, and that a seed decides it."""
 
+import math
+
 import numpy as np
 
 from recsys.config import TrainingConfig
 from recsys.data.ragged import Ragged
-from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.batches import Batch, draw_batches, steps_per_epoch, target_weights
 
 SEQUENCES = Ragged.of([[5, 6, 7, 8, 9], [], [3], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]])
 CONFIG = TrainingConfig(batch_size=2, horizon=3, user_dropout=0.5)
@@ -49,3 +51,9 @@ def test_seed_and_epoch_decide_everything() -> None:
     assert key(draw(7)) == key(draw(7))
     assert any(key(draw(epoch)) != key(draw(7)) for epoch in range(8, 14))
     assert any(key(draw(epoch)) != key(draw(epoch, seed=1)) for epoch in range(8))
+
+
+def test_near_targets_weigh_more_and_every_user_the_same() -> None:
+    weights = target_weights(Ragged.of([[4, 5, 6], [7]]), decay=0.5)
+    raw = [1.0, math.exp(-0.5), math.exp(-1.0)]
+    np.testing.assert_allclose(weights, [w / sum(raw) for w in raw] + [1.0], rtol=1e-6)

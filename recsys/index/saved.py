@@ -1,0 +1,149 @@
+"""An index on disk: its files, the card that describes them, and the checks before use.
+
+``index.json``, the card, is written last and says what Annoy's own file does not remember. Nothing
+is mapped into memory before size and sha256 of every file are those of the card.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.config import IndexConfig
+from recsys.errors import ArtifactError
+from recsys.files import digest_file, read_json, write_json
+from recsys.index.vectors import Vectors
+
+__all__ = ["CARD", "VECTORS", "Card", "check_answers", "read_card", "read_vectors", "write_index"]
+
+CARD = "index.json"
+VECTORS = "vectors.npy"
+PROBES = 5  # items that are asked for their neighbours when an index is saved and when it is loaded
+NEIGHBOURS = 10
+
+Neighbours = Callable[[Vectors, int], NDArray[np.int32]]  # queries (q, dim), k -> items (q, k)
+
+
+class FileCard(BaseModel):
+    """What a file must be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int  # bytes
+    sha256: str
+
+
+class Card(BaseModel):
+    """All that is known of a saved index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    metric: Literal["angular"] = "angular"
+    dim: int
+    count: int  # items
+    search_k: int  # nodes that a query looks at; 0 for exact search
+    config: IndexConfig
+    ids_digest: str  # of the item ids that the vectors belong to
+    files: dict[str, FileCard]
+    probes: dict[int, tuple[int, ...]]  # item -> its nearest items, itself among them
+
+
+def write_index(
+    folder: Path,
+    vectors: Vectors,
+    config: IndexConfig,
+    *,
+    ids_digest: str,
+    search_k: int,
+    neighbours: Neighbours,
+    others: tuple[str, ...] = (),
+) -> None:
+    """Write the vectors and then the card; ``others`` are files already in the folder."""
+    (folder / CARD).unlink(missing_ok=True)  # while files change there is no valid index here
+    np.save(folder / VECTORS, vectors, allow_pickle=False)
+    count, dim = vectors.shape
+    probes = np.unique(np.linspace(0, count - 1, PROBES).astype(np.int64))
+    found = neighbours(vectors[probes], min(NEIGHBOURS, count))
+    card = Card(
+        dim=dim,
+        count=count,
+        search_k=search_k,
+        config=config,
+        ids_digest=ids_digest,
+        files={name: _describe(folder / name) for name in (VECTORS, *others)},
+        probes=dict(zip(probes.tolist(), found.tolist(), strict=True)),
+    )
+    write_json(folder / CARD, card.model_dump(mode="json"))
+
+
+def read_card(folder: Path, *, ids_digest: str) -> Card:
+    """Read the card and check that its files are whole and belong to the ids.
+
+    Raises:
+        ArtifactError: a file is missing, cut or changed, or the index is of other items.
+    """
+    path = folder / CARD
+    try:
+        card = Card.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path}: {where}: {first['msg']}; build the index again") from None
+    if card.ids_digest != ids_digest:
+        raise ArtifactError(
+            f"{path}: built for the items {card.ids_digest[:12]}, asked for {ids_digest[:12]}; "
+            "build the index again for this data set"
+        )
+    for name, expected in card.files.items():
+        _check_file(folder / name, expected)
+    return card
+
+
+def read_vectors(folder: Path, card: Card) -> Vectors:
+    """Map the vectors into memory, read-only, shape ``(count, dim)``."""
+    vectors: Vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+    if vectors.shape != (card.count, card.dim) or vectors.dtype != np.float32:
+        raise ArtifactError(
+            f"{folder / VECTORS}: {vectors.dtype} of shape {vectors.shape}, expected float32 of "
+            f"shape ({card.count}, {card.dim}); build the index again"
+        )
+    return vectors
+
+
+def check_answers(folder: Path, card: Card, vectors: Vectors, neighbours: Neighbours) -> None:
+    """Ask what was asked when the index was saved; the answers must be the same.
+
+    This finds what no digest can: another version of Annoy, or one that answers wrongly on this
+    machine (annoy#679: one neighbour whatever k).
+
+    Raises:
+        ArtifactError: an answer differs.
+    """
+    probes = np.array(list(card.probes), dtype=np.int64)
+    found = neighbours(vectors[probes], min(NEIGHBOURS, card.count))
+    for probe, items in zip(probes.tolist(), found.tolist(), strict=True):
+        if tuple(items) != card.probes[probe]:
+            raise ArtifactError(
+                f"{folder}: nearest to item {probe} were {list(card.probes[probe])} when saved, "
+                f"now {items}; build the index again on this machine"
+            )
+
+
+def _describe(path: Path) -> FileCard:
+    return FileCard(size=path.stat().st_size, sha256=digest_file(path))
+
+
+def _check_file(path: Path, expected: FileCard) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file; build the index again")
+    size = path.stat().st_size
+    if size != expected.size:
+        raise ArtifactError(
+            f"{path}: {size:,} bytes, expected {expected.size:,}; build the index again"
+        )
+    if digest_file(path) != expected.sha256:
+        raise ArtifactError(f"{path}: the content is not what was saved; build the index again")

@@ -1,0 +1,62 @@
+"""Unit vectors and their cosines: checked once, computed so that every index agrees."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.errors import DataError
+
+__all__ = ["Vectors", "cosines", "cosines_of_pairs", "unit_vectors"]
+
+Vectors = NDArray[np.float32]  # (n, dim), each row of length 1
+
+TOLERANCE = 1e-3  # of a length: float32 rounding is far below it, bfloat16 rounding far above
+
+
+def unit_vectors(vectors: NDArray[Any], what: str, *, dim: int | None = None) -> Vectors:
+    """Return ``vectors`` as contiguous float32 after checking every row.
+
+    Annoy checks nothing and can crash the process on bad input, so nothing reaches it unchecked.
+
+    Args:
+        vectors: shape ``(n, dim)``; n may be 0.
+        what: names the vectors in a message, such as ``"item vectors"``.
+        dim: the expected width; any when None.
+
+    Raises:
+        DataError: the shape is wrong, a number is NaN or infinite, or a row is not of length 1.
+    """
+    expected = "(n, dim)" if dim is None else f"(n, {dim})"
+    if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]) or not vectors.shape[1]:
+        raise DataError(f"{what}: shape {vectors.shape}, expected {expected}")
+    if not np.issubdtype(vectors.dtype, np.floating):
+        raise DataError(f"{what}: {vectors.dtype}, expected floats of shape {expected}")
+    result = np.ascontiguousarray(vectors, dtype=np.float32)
+    lengths = np.linalg.norm(result, axis=1)
+    bad = np.flatnonzero(~(np.abs(lengths - 1.0) <= TOLERANCE))  # NaN compares False: bad as well
+    if len(bad):
+        raise DataError(
+            f"{what}: {len(bad)} of {len(result)} rows are not of length 1, first: row {bad[0]} "
+            f"with length {lengths[bad[0]]:.4g}; divide each row by its length"
+        )
+    return result
+
+
+def cosines(queries: Vectors, vectors: Vectors) -> Vectors:
+    """Return every query's cosine with every vector, shape ``(q, n)``.
+
+    Computed in double and rounded once: so the scores of a pair are the same in every block size,
+    with every number of threads and in every index, and equal vectors tie.
+    """
+    wide = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    return wide.astype(np.float32)
+
+
+def cosines_of_pairs(queries: Vectors, vectors: Vectors) -> NDArray[np.float32]:
+    """Return the cosine of row i of ``queries`` with row i of ``vectors``, shape ``(m,)``.
+
+    The same numbers as in ``cosines``, bit for bit.
+    """
+    wide = np.einsum("md,md->m", queries.astype(np.float64), vectors.astype(np.float64))
+    return wide.astype(np.float32)
