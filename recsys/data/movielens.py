@@ -39,7 +39,7 @@ class MovieLens:
     """Ratings (``user_id item_id rating timestamp``), items (``title year genres``), users."""
 
     ratings: Table
-    items: Table
+    items: Table | None
     users: Table | None
 
 
@@ -67,9 +67,9 @@ def movielens_100k(path: Path | None) -> MovieLens:
         there = "path is not given" if path is None else f"{path}: no such file or folder"
         raise DataError(f"movielens-100k: {there}; {EXPECTED}")
     read = _opened(path)
-    for ratings_file, layout in (("ml-100k.inter", _recbole), ("u.data", _grouplens)):
-        if (ratings := read(ratings_file)) is not None:
-            return layout(path, ratings, read)
+    for layout in LAYOUTS:
+        if (lens := layout.read(path, read)) is not None:
+            return lens
     raise DataError(f"{path}: holds neither ml-100k.inter nor u.data; {EXPECTED}")
 
 
@@ -93,67 +93,86 @@ def _opened(path: Path) -> Callable[[str], bytes | None]:
     return from_zip
 
 
-def _recbole(path: Path, ratings: bytes, read: Callable[[str], bytes | None]) -> MovieLens:
-    """Tab-separated with a header; the year has its own column, genres are words."""
-    items = pd.DataFrame(columns=["item_id", "title", "year", "genres"], dtype=object)
-    if (content := read("ml-100k.item")) is not None:
-        items = _frame(content, "\t", ("item_id", "title", "year", "genres"), header=True)
+def _recbole_movies(items: pd.DataFrame) -> pd.DataFrame:
+    """The year has its own column (once it is in the title nevertheless), genres are words."""
     items["title"] = items["title"].str.replace("unkonwn", "unknown", regex=False)  # as it is there
-    items["year"] = pd.to_numeric(_year_of(items["title"]).fillna(items["year"]), errors="coerce")
+    items["year"] = _year_of(items["title"]).fillna(items["year"])
     items["genres"] = items["genres"].str.replace(" ", "|", regex=False)
-    users = read("ml-100k.user")
-    return _movielens(
-        path,
-        _frame(ratings, "\t", RATING, header=True),
-        items,
-        None if users is None else _frame(users, "\t", USER, header=True),
-    )
+    return items
 
 
-def _grouplens(path: Path, ratings: bytes, read: Callable[[str], bytes | None]) -> MovieLens:
-    """No headers; u.item is Latin-1, with the year in the title and a flag for each genre."""
-    items = pd.DataFrame(columns=["item_id", "title", "year", "genres"], dtype=object)
-    if (content := read("u.item")) is not None:
-        names = ("item_id", "title", "released", "video", "url", *GENRES)
-        wide = _frame(content, "|", names)
-        flags = wide[list(GENRES)].to_numpy() == "1"
-        genres = ["|".join(g for g, has in zip(GENRES, row, strict=True) if has) for row in flags]
-        items = wide[["item_id", "title"]].assign(
-            year=pd.to_numeric(
-                _year_of(wide["title"]).fillna(wide["released"].str[-4:]), errors="coerce"
-            ),
-            genres=genres,
-        )
-    users = read("u.user")
-    return _movielens(
-        path,
-        _frame(ratings, "\t", RATING),
-        items,
-        None if users is None else _frame(users, "|", USER),
-    )
-
-
-def _movielens(
-    path: Path, ratings: pd.DataFrame, items: pd.DataFrame, users: pd.DataFrame | None
-) -> MovieLens:
-    items["title"] = items["title"].str.replace(r" \([0-9]{4}\).*$", "", regex=True)
-    items["genres"] = items["genres"].where(items["genres"] != "unknown")
-    items = items.astype({"year": "Int64"})
-    name = str(path)
-    return MovieLens(
-        _table(name, ratings), _table(name, items), None if users is None else _table(name, users)
-    )
+def _grouplens_movies(items: pd.DataFrame) -> pd.DataFrame:
+    """The year is in the title, and each genre has a flag."""
+    flags = items[list(GENRES)].to_numpy() == "1"
+    genres = ["|".join(g for g, has in zip(GENRES, row, strict=True) if has) for row in flags]
+    year = _year_of(items["title"]).fillna(items["released"].str[-4:])
+    return items[["item_id", "title"]].assign(year=year, genres=genres)
 
 
 def _year_of(titles: "pd.Series[str]") -> "pd.Series[str]":
     return titles.str.extract(TITLE_YEAR)["year"]
 
 
-def _frame(
-    content: bytes, delimiter: str, names: tuple[str, ...], *, header: bool = False
-) -> pd.DataFrame:
-    frame: pd.DataFrame = read_plain(content, delimiter, names, header=header).to_pandas()
-    return frame
+@dataclass(frozen=True)
+class _Layout:
+    """How one of the two places lays out its files; ``items`` and ``users`` may be missing."""
+
+    ratings: str  # always between tabs
+    items: str
+    users: str
+    delimiter: str  # of items and users
+    header: bool
+    item_columns: tuple[str, ...]
+    movies: Callable[[pd.DataFrame], pd.DataFrame]
+
+    def read(self, path: Path, read: Callable[[str], bytes | None]) -> MovieLens | None:
+        """Return what is there, None if it is not this layout."""
+
+        def table(file: str, delimiter: str, names: tuple[str, ...]) -> pd.DataFrame | None:
+            content = read(file)
+            if content is None:
+                return None
+            frame: pd.DataFrame = read_plain(
+                content, delimiter, names, header=self.header
+            ).to_pandas()
+            return frame
+
+        ratings = table(self.ratings, "\t", RATING)
+        if ratings is None:
+            return None
+        items = table(self.items, self.delimiter, self.item_columns)
+        users = table(self.users, self.delimiter, USER)
+        return MovieLens(
+            _table(str(path), ratings),
+            None if items is None else _table(str(path), _tidy(self.movies(items))),
+            None if users is None else _table(str(path), users),
+        )
+
+
+LAYOUTS = (
+    _Layout(
+        *("ml-100k.inter", "ml-100k.item", "ml-100k.user"),
+        delimiter="\t",
+        header=True,
+        item_columns=("item_id", "title", "year", "genres"),
+        movies=_recbole_movies,
+    ),
+    _Layout(
+        *("u.data", "u.item", "u.user"),
+        delimiter="|",
+        header=False,
+        item_columns=("item_id", "title", "released", "video", "url", *GENRES),
+        movies=_grouplens_movies,
+    ),
+)
+
+
+def _tidy(movies: pd.DataFrame) -> pd.DataFrame:
+    """The same movies from both places: no year in titles, no genre called unknown."""
+    movies["title"] = movies["title"].str.replace(r" \([0-9]{4}\).*$", "", regex=True)
+    movies["year"] = pd.to_numeric(movies["year"], errors="coerce").astype("Int64")
+    movies["genres"] = movies["genres"].where(movies["genres"] != "unknown")
+    return movies
 
 
 def _table(name: str, frame: pd.DataFrame) -> Table:

@@ -28,7 +28,7 @@ class Tunable(Protocol):
 
     @property
     def fit(self) -> Callable[..., Ranker]:
-        """``fit(interactions, seed, **params) -> Ranker``."""
+        """``fit(interactions, seed=seed, **params) -> Ranker``."""
         ...
 
     @property
@@ -94,7 +94,7 @@ def tune(
     grid = baseline.grid
     for params in track(grid, description, len(grid)) if description else grid:
         started = time.perf_counter()
-        ranker = baseline.fit(train, seed, **params)
+        ranker = baseline.fit(train, seed=seed, **params)
         score = evaluate_ranker(ranker, task, ks=(k,), batch_size=batch_size).means[metric]
         trials.append(Trial(dict(params), score, time.perf_counter() - started))
     return Tuned(baseline.name, metric, tuple(trials))

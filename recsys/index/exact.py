@@ -11,12 +11,10 @@ from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
 from recsys.index.saved import check_answers, read_card, read_vectors, write_index
-from recsys.index.topk import TopK, check_request, top_k_of_scores
+from recsys.index.topk import TopK, check_request, top_k_in_blocks
 from recsys.index.vectors import Vectors, cosines, unit_vectors
 
 __all__ = ["ExactIndex", "exact_top_k"]
-
-BLOCK = 1 << 22  # scores held at a time: some 150 MB with all that is made on the way
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,18 +113,9 @@ def exact_top_k(
     """
     if candidates is not None:
         return _among(vectors, queries, k, exclude, np.flatnonzero(candidates))
-    rows = max(1, BLOCK // max(1, len(vectors)))
-    blocks = [
-        top_k_of_scores(
-            cosines(queries[start : start + rows], vectors),
-            k,
-            exclude=None if exclude is None else _rows(exclude, start, start + rows),
-        )
-        for start in range(0, len(queries), rows)
-    ]
-    return TopK(
-        np.concatenate([np.empty((0, k), np.int32), *(block.items for block in blocks)]),
-        np.concatenate([np.empty((0, k), np.float32), *(block.scores for block in blocks)]),
+    wide = vectors.astype(np.float64)
+    return top_k_in_blocks(
+        lambda rows: cosines(queries[rows], wide), len(queries), len(vectors), k, exclude=exclude
     )
 
 
@@ -147,10 +136,6 @@ def _among(
         return found
     items = np.where(found.items >= 0, allowed[found.items], -1).astype(np.int32)
     return TopK(items, found.scores)
-
-
-def _rows(ragged: Ragged, start: int, stop: int) -> Ragged:
-    return ragged.take(np.arange(start, min(stop, len(ragged))))
 
 
 def _keep(exclude: Ragged, place: NDArray[np.int32]) -> Ragged:

@@ -3,6 +3,7 @@
 One rule everywhere: the higher score first, of equal scores the smaller item number.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
 
-__all__ = ["TopK", "check_request", "top_k_of_found", "top_k_of_scores"]
+__all__ = ["TopK", "check_request", "top_k_in_blocks", "top_k_of_found", "top_k_of_scores"]
+
+BLOCK = 1 << 22  # scores held at a time: some 150 MB with all that is made on the way
 
 
 class TopK(NamedTuple):
@@ -80,6 +83,34 @@ def top_k_of_scores(
     found.items[:, :n_items][allowed] = best.indices.numpy()[allowed]
     chosen = np.take_along_axis(scores, best.indices.numpy(), axis=1)
     found.scores[:, :n_items][allowed] = chosen[allowed]
+    return found
+
+
+def top_k_in_blocks(
+    scores_of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    q: int,
+    n_items: int,
+    k: int,
+    *,
+    exclude: Ragged | None = None,
+    candidates: NDArray[np.bool_] | None = None,
+) -> TopK:
+    """Choose the k best of each of ``q`` queries without ever holding all their scores.
+
+    Args:
+        scores_of: gives the scores ``(b, n_items)`` of the queries with the given numbers ``(b,)``.
+        q: how many queries; may be 0.
+        n_items: how many items each of them scores.
+        k: as are ``exclude`` and ``candidates``, see ``top_k_of_scores``.
+    """
+    check_request(q, n_items, k, exclude, candidates)
+    found = _blank(q, k)
+    size = max(1, BLOCK // max(1, n_items))
+    for start in range(0, q, size):
+        rows = np.arange(start, min(start + size, q))
+        barred = None if exclude is None else exclude.take(rows)
+        block = top_k_of_scores(scores_of(rows), k, exclude=barred, candidates=candidates)
+        found.items[rows], found.scores[rows] = block
     return found
 
 

@@ -43,13 +43,13 @@ def unit_vectors(vectors: NDArray[Any], what: str, *, dim: int | None = None) ->
     return result
 
 
-def cosines(queries: Vectors, vectors: Vectors) -> Vectors:
+def cosines(queries: Vectors, vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return every query's cosine with every vector, shape ``(q, n)``.
 
     Computed in double and rounded once: so the scores of a pair are the same in every block size,
     with every number of threads and in every index, and equal vectors tie.
     """
-    wide = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    wide = queries.astype(np.float64) @ vectors.astype(np.float64, copy=False).T
     return wide.astype(np.float32)
 
 

@@ -106,7 +106,12 @@ def test_labels() -> None:
 )
 def test_of_duplicates_one_row_stays(rule: Any, row: int, weight: float) -> None:
     """Latest time first, and of equal times the later row."""
-    rows = [("u1", "a", 30, 2), ("u1", "a", 10, 8), ("u2", "b", 5, 1), ("u1", "a", 10, 1)]
+    rows: list[tuple[Any, ...]] = [
+        ("u1", "a", 30, 2),
+        ("u1", "a", 10, 8),
+        ("u2", "b", 5, 1),
+        ("u1", "a", 10, 1),
+    ]
     rows += [("u1", "a", 30, 4), ("u1", None, 40, 9)]
     log = cleaned(table(rows, "n", "w"), time="n", weight="w", duplicates=rule)
     stays = log.rows.tolist().index(row)
@@ -116,7 +121,7 @@ def test_of_duplicates_one_row_stays(rule: Any, row: int, weight: float) -> None
 
 
 def test_duplicates_are_settled_before_the_threshold() -> None:
-    """A last rating of 1 is not outvoted by an earlier 5; counts add up before they are compared."""
+    """A last rating of 1 is not outvoted by an earlier 5; what is added up is then compared."""
     rows = [("u1", "a", 5), ("u1", "a", 1), ("u1", "b", 6), ("u2", "b", 6), ("u2", "a", 6)]
     last = cleaned(table(rows, "w"), weight="w", positive_from=4)
     assert reasons(last) == {0: "duplicate of user and item", 1: "weight below 4"}
@@ -221,5 +226,5 @@ def test_too_little_to_learn_from(rows: list[tuple[str, str]], message: str) -> 
 
 def test_an_empty_log_is_one_line() -> None:
     empty = pa.table({"who": pa.array([], pa.string()), "what": pa.array([], pa.string())})
-    with pytest.raises(DataError, match="^log.csv: the log is empty; expected rows below"):
+    with pytest.raises(DataError, match=r"^log.csv: the log is empty; expected rows below"):
         cleaned(Table.of("log.csv", empty))

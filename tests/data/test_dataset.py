@@ -29,7 +29,7 @@ ITEMS = """sku,title,year,price,zip
 30,"Thirty, or so",2001,,00001
 """
 USERS = "customer,age\nc2,30\nc9,99\n"
-COLUMNS = {"user": "customer", "item": "sku", "time": "when", "weight": "stars"}
+COLUMNS: dict[str, Any] = {"user": "customer", "item": "sku", "time": "when", "weight": "stars"}
 
 
 @pytest.fixture
@@ -239,15 +239,16 @@ def test_damaged_folders_are_refused(folder: Path) -> None:
 
 def test_sizes_must_belong_together(folder: Path) -> None:
     data = read(folder)
-    for name, value in (
-        ("catalogue_rows", data.catalogue_rows[:-1]),
-        ("items", data.items[:-1]),
-        ("users", data.users[:-1]),
-        ("labels", np.array(["train"], dtype=object)),
-        ("counts", Counts(4, 3, {"lost": 1})),
-        ("log", replace(data.log, n_items=7)),
-    ):
-        with pytest.raises(DataError, match="data set: .* expected"):
-            replace(data, **{name: value})
+    changes: list[dict[str, Any]] = [
+        {"catalogue_rows": data.catalogue_rows[:-1]},
+        {"items": data.items[:-1]},
+        {"users": data.users[:-1]},
+        {"labels": np.array(["train"], dtype=object)},
+        {"counts": Counts(4, 3, {"lost": 1})},
+        {"log": replace(data.log, n_items=7)},
+    ]
+    for change in changes:
+        with pytest.raises(DataError, match=r"data set: .* expected"):
+            replace(data, **change)
     with pytest.raises(DataError, match="rows are lost: read 5, 3 kept"):
         Counts(5, 3, {"bad": 1})

@@ -15,7 +15,9 @@ def lists(ragged: Ragged) -> list[list[int]]:
 
 
 @given(Rows, st.data())
-def test_take_last_and_lengths_are_those_of_lists(rows: list[list[int]], data: st.DataObject) -> None:
+def test_take_last_and_lengths_are_those_of_lists(
+    rows: list[list[int]], data: st.DataObject
+) -> None:
     ragged = Ragged.of(rows)
     assert lists(ragged) == rows
     assert ragged.lengths.tolist() == [len(row) for row in rows]

@@ -70,7 +70,9 @@ def test_jsonl_keeps_types_where_they_agree(tmp_path: Path, suffix: str) -> None
         {"id": 7, "genres": [], "mixed": {"a": None}},
     ]
     content = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
-    table = read(tmp_path / f"items.{suffix}", gzip.compress(content) if "gz" in suffix else content)
+    table = read(
+        tmp_path / f"items.{suffix}", gzip.compress(content) if "gz" in suffix else content
+    )
     assert table.columns.to_pydict() == {
         "id": [2**53 + 1, 5, 7],
         "genres": [["x", "y"], None, []],

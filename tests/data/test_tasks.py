@@ -114,13 +114,27 @@ def test_cold_users_are_asked_with_a_history_that_nobody_learnt_from() -> None:
         assert not np.isin(part.users, made.train.users).any()
     for name in ("validation", "test"):
         task = made.task("test" if name == "test" else "validation")
+        assert task.users.tolist() == np.unique(getattr(made, name).users).tolist()
         assert np.isin(task.users, task.history.users).all()
         assert np.isin(task.users, made.history.users).all()
         asked = np.isin(task.history.users, task.users)
         assert np.bincount(task.history.users[asked])[task.users].tolist() == [7] * len(task.users)
     refit = made.learnable(refit=True)
-    assert np.isin(made.validation.users, refit.users).all()
-    assert not np.isin(made.test.users, refit.users).any()
+    assert sorted(refit.rows) == sorted(made.log.rows[~np.isin(made.log.users, made.test.users)])
+
+
+def test_users_without_history_are_asked_only_of_the_catalogue() -> None:
+    """User 5 is new when the test begins, and item 9 too."""
+    old = [Row(n, n // 5, n % 5, n) for n in range(20)]
+    made = split(dataset_of([*old, Row(90, 5, 2, 90), Row(91, 0, 9, 91)]), "global-time")
+    assert {5} <= set(made.test.users.tolist())
+    task = made.task("test")
+    assert task.dropped["rows of users without history"] == 1
+    assert task.dropped["rows of items that are no candidates"] == 1
+    assert 5 not in task.users
+    everybody = made.task("test", candidates="catalogue")
+    assert len(everybody.truth) == len(made.test)
+    assert everybody.candidates.all()
 
 
 def movielens_100k(shared_data: Path) -> Interactions:

@@ -19,7 +19,9 @@ def parsed(values: Any, kind: Any = None) -> Times:
 
 
 def bad(times: Times) -> dict[str, list[int]]:
-    return {reason: np.flatnonzero(mask).tolist() for reason, mask in times.bad.items() if any(mask)}
+    return {
+        reason: np.flatnonzero(mask).tolist() for reason, mask in times.bad.items() if any(mask)
+    }
 
 
 @pytest.mark.parametrize(

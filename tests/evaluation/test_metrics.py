@@ -113,7 +113,7 @@ def test_coverage_counts_items_in_anybodys_first_places() -> None:
 
 
 def test_contains_looks_into_the_own_row_only() -> None:
-    rows = Ragged.of([[4, 2], [], [9]])
+    rows = Ragged.of([[4, 0, 2], [], [9]])
     found = contains(rows, np.array([[2, 9, -1], [2, 4, 9], [9, 0, -1]]))
     assert found.tolist() == [[True, False, False], [False] * 3, [True, False, False]]
     assert not contains(Ragged.of([[], []]), np.array([[1], [-1]])).any()

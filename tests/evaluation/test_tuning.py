@@ -67,7 +67,7 @@ TASK = Task.of(TRAIN, rows_of([11, 12, 13], [35, 35, 36]), np.ones(40, dtype=np.
 def test_chooses_the_best_on_validation() -> None:
     seen: list[tuple[Interactions, int, int]] = []
 
-    def fit(interactions: Interactions, seed: int, item: int) -> Ranker:
+    def fit(interactions: Interactions, *, seed: int, item: int) -> Ranker:
         seen.append((interactions, seed, item))
         return Favourite(item)
 
@@ -83,7 +83,7 @@ def test_chooses_the_best_on_validation() -> None:
 
 
 def test_k_is_that_of_the_ndcg() -> None:
-    baseline = Baseline("favourite", lambda _rows, _seed: Favourite(0), ({},))
+    baseline = Baseline("favourite", lambda _rows, seed: Favourite(seed), ({},))
     tuned = tune(baseline, TRAIN, TASK, k=40)
     assert tuned.metric == "ndcg@40"
     assert 0 < tuned.best.score < 1

@@ -1,0 +1,89 @@
+"""Rankers that score every item: the part they share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
+from recsys.errors import DataError
+from recsys.index.topk import TopK, top_k_in_blocks
+from recsys.recommenders.ranker import Abilities, Queries
+
+__all__ = ["DenseRanker", "Scorer", "training_matrix"]
+
+
+class Scorer(Protocol):
+    """Gives every item a score for a block of queries."""
+
+    def scores(self, queries: Queries) -> NDArray[np.float32]:
+        """Return finite scores, shape ``(b, n_items)``; larger is better."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRanker:
+    """Ranks all items by a scorer, in blocks of users.
+
+    A user without a history is ranked by popularity (a history of nothing scores all items alike,
+    and the order of their numbers is no recommendation), and items without a training row come
+    last.
+
+    Attributes:
+        name: in tables, such as ``"ease"``.
+        abilities: whether new users and new items are scored.
+        scorer: scores the others.
+        counts: training rows of each item, int64 ``(n_items,)``.
+    """
+
+    name: str
+    abilities: Abilities
+    scorer: Scorer
+    counts: NDArray[np.int64]
+
+    def top_k(
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        exclude: Ragged | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> TopK:
+        """Return the k best items per query, shapes ``(b, k)``; see ``Ranker.top_k``.
+
+        Raises:
+            DataError: a history holds a number that is no item, or a user is new to a ranker
+                that cannot score new users.
+        """
+        self._check(queries)
+
+        def scores_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            return self._scores(Queries(queries.users[rows], queries.histories.take(rows)))
+
+        return top_k_in_blocks(
+            scores_of, len(queries), len(self.counts), k, exclude=exclude, candidates=candidates
+        )
+
+    def _scores(self, queries: Queries) -> NDArray[np.float32]:
+        scores = self.scorer.scores(queries)
+        unknown = self.counts == 0
+        if unknown.any():
+            scores[:, unknown] = scores.min(axis=1, keepdims=True) - 1
+        scores[queries.histories.lengths == 0] = self.counts
+        return scores
+
+    def _check(self, queries: Queries) -> None:
+        items = queries.histories.values
+        if len(items) and (items.min() < 0 or items.max() >= len(self.counts)):
+            raise DataError(
+                f"{self.name}: histories hold {items.min()}..{items.max()}, "
+                f"item numbers are 0..{len(self.counts) - 1}"
+            )
+        new = int((queries.users < 0).sum())
+        if new and not self.abilities.new_users:
+            raise DataError(
+                f"{self.name}: {new} of {len(queries)} users are new, and it knows only users it "
+                "was fitted on; ask a ranker whose abilities include new_users"
+            )

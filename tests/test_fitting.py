@@ -1,0 +1,145 @@
+"""Fitting: validation chooses the epochs, a kill changes nothing, the test part stays unseen."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import recsys
+from recsys.config import TowersConfig, TrainingConfig
+from recsys.data.dataset import Dataset
+from recsys.data.splits import Split, split
+from recsys.fitting import Fitted, Phase, fit_towers
+from recsys.training.loop import EpochReport
+
+TOWERS = TowersConfig(dim=8)
+TRAINING = TrainingConfig(
+    epochs=8, score_every=2, patience=2, batch_size=16, learning_rate=0.02, device="cpu"
+)
+
+
+class KilledError(Exception):
+    """Stands for kill -9: nothing after it is done."""
+
+
+def write_log(folder: Path, seed: int = 0) -> Path:
+    """Even users take even items, odd users odd ones; ids are disjoint and do not start at 0."""
+    random = np.random.default_rng(seed)
+    users = np.repeat(np.arange(40), 10)
+    draws = [random.choice(30, size=10, replace=False) for _ in range(40)]
+    items = np.concatenate(draws) * 2 + users % 2
+    log = pd.DataFrame({"user_id": users + 1000, "item_id": items + 5000, "time": np.arange(400)})
+    path = folder / "log.csv"
+    log.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Split:
+    return split(Dataset.from_files(write_log(tmp_path), time="time"), "user-time")
+
+
+def same(first: Fitted, second: Fitted) -> bool:
+    mine, other = first.towers.state_dict(), second.towers.state_dict()
+    return all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("killed_in", [("search", 3), ("search", 6), ("refit", 1)])
+def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
+    parts: Split, tmp_path: Path, refit: bool, killed_in: tuple[Phase, int]
+) -> None:
+    def fit(checkpoint: Path | None, kill: bool) -> Fitted:
+        def on_epoch(phase: Phase, report: EpochReport, score: float | None) -> None:
+            if kill and (phase, report.epoch) == killed_in:
+                raise KilledError
+
+        return fit_towers(
+            parts,
+            (),
+            TOWERS,
+            TRAINING,
+            seed=1,
+            refit=refit,
+            checkpoint=checkpoint,
+            checkpoint_seconds=0,
+            on_epoch=on_epoch,
+        )
+
+    unbroken = fit(None, kill=False)
+    checkpoint = tmp_path / "checkpoint"
+    if refit or killed_in[0] == "search":
+        with pytest.raises(KilledError):
+            fit(checkpoint, kill=True)
+        assert checkpoint.is_dir()
+    resumed = fit(checkpoint, kill=False)
+    assert same(resumed, unbroken)
+    assert resumed.epochs == unbroken.epochs
+    assert resumed.scores == unbroken.scores
+    assert resumed.history == unbroken.history
+
+
+def test_validation_chooses_the_epoch_and_patience_ends_the_search(parts: Split) -> None:
+    training = TRAINING.model_copy(update={"epochs": 60, "score_every": 1, "patience": 3})
+    fitted = fit_towers(parts, (), TOWERS, training, seed=0)
+    best = max(fitted.scores.values())
+    assert fitted.scores[fitted.epochs] == best
+    assert fitted.epochs == min(epoch for epoch, score in fitted.scores.items() if score == best)
+    searched = [record for record in fitted.history if record["phase"] == "search"]
+    assert len(searched) == min(fitted.epochs + 3, 60)
+    again = [record for record in fitted.history if record["phase"] == "refit"]
+    assert len(again) == fitted.epochs
+
+
+def test_without_refit_the_best_epoch_is_kept_not_the_last(parts: Split) -> None:
+    training = TRAINING.model_copy(update={"score_every": 1})
+    fitted = fit_towers(parts, (), TOWERS, training, seed=0, refit=False)
+    shorter = training.model_copy(update={"patience": 1_000})
+    exactly = fit_towers(parts, (), TOWERS, shorter, seed=0, refit=False)
+    assert same(fitted, exactly)
+
+
+def test_the_test_part_changes_nothing(parts: Split) -> None:
+    other = np.where(parts.parts == 2, parts.log.items[::-1], parts.log.items)
+    altered = Split(
+        parts.protocol,
+        type(parts.log)(
+            parts.log.users,
+            other.astype(np.int32),
+            parts.log.times,
+            parts.log.weights,
+            parts.log.rows,
+            parts.log.n_users,
+            parts.log.n_items,
+        ),
+        parts.parts,
+        parts.item_parts,
+    )
+    assert len(parts.test)
+    assert not np.array_equal(altered.test.items, parts.test.items)
+    one, two = (fit_towers(p, (), TOWERS, TRAINING, seed=0) for p in (parts, altered))
+    assert same(one, two)
+
+
+def test_the_python_way_from_file_to_recommendations(tmp_path: Path) -> None:
+    dataset = recsys.Dataset.from_files(write_log(tmp_path), time="time")
+    cut = recsys.split(dataset, "user-time", test_fraction=0.2)
+    training = TRAINING.model_copy(update={"epochs": 30, "learning_rate": 0.03})
+    recommender = recsys.fit(dataset, cut, towers=TOWERS, training=training, seed=0)
+    table = recommender.recommend([1000, "1001"], k=5)
+    assert list(table.columns) == ["user_id", "rank", "item_id", "score"]
+    assert table["user_id"].tolist() == [1000] * 5 + [1001] * 5
+    assert table["rank"].tolist() == [1, 2, 3, 4, 5] * 2
+    same_parity = (table["item_id"] - table["user_id"]) % 2 == 0
+    assert same_parity.mean() >= 0.9, "even users like even items"
+    log = pd.read_csv(tmp_path / "log.csv")
+    seen = table.merge(log, on=["user_id", "item_id"])
+    assert seen.empty
+    newcomer = recommender.recommend(history=[5000, 5002, 5004], k=5)
+    assert newcomer["user_id"].isna().all()
+    assert (newcomer["item_id"] % 2 == 0).mean() >= 0.8
+    assert not set(newcomer["item_id"]) & {5000, 5002, 5004}
+    assert recsys.evaluate(recommender, cut).means["ndcg@10"] > 0.2
+    assert len(recommender.similar(5000, k=3)) == 3
