@@ -126,7 +126,7 @@ def _run(
     command = Command.of(config, overrides or (), out, seeds)
     _talk(command.out, quiet=quiet, verbose=verbose)
     if dry_run:
-        command.print_plan(output)
+        command.print_plan(output, as_json=as_json)
         return
     failures = command.go(force=force)
     if as_json:
@@ -174,7 +174,7 @@ def _one_stage(
     command = Command.of(config, overrides or (), out, seeds, **wishes)
     _talk(command.out, quiet=quiet, verbose=verbose)
     if dry_run:
-        command.print_plan(output, (name,))
+        command.print_plan(output, (name,), as_json=as_json)
         return
     facts = command.stage(name, force=force)
     if as_json:

@@ -7,12 +7,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.filetypes import decode, read_bytes
+from recsys.data.filetypes import decode, format_of, read_bytes
 from recsys.data.read import Table
 from recsys.data.wording import counted
 from recsys.errors import DataError
 
-__all__ = ["read_sequences"]
+__all__ = ["looks_like_sequences", "read_sequences"]
+
+
+def looks_like_sequences(path: Path) -> bool:
+    """Whether a text's first lines are words between blanks, more in some than in others."""
+    if path.is_dir() or format_of(path) != "delimited":
+        return False
+    lines = decode(path, read_bytes(path))[0][: 1 << 16].split("\n")[:50]
+    widths = {len(line.split()) for line in lines[:-1] if line.strip()}
+    return (
+        len(widths) > 1 and min(widths) > 1 and not any(set(line) & set(",;\t|") for line in lines)
+    )
 
 
 def read_sequences(paths: Sequence[Path]) -> Table:

@@ -97,5 +97,9 @@ def load_index(folder: Path, *, ids_digest: str = "") -> Index:
     Raises:
         ArtifactError: a file is missing or damaged, or the index is of other items.
     """
-    kind = ExactIndex if read_card(folder, ids_digest=ids_digest).config.kind == "exact" else AnnoyForest
+    kind = (
+        ExactIndex
+        if read_card(folder, ids_digest=ids_digest).config.kind == "exact"
+        else AnnoyForest
+    )
     return kind.load(folder, ids_digest=ids_digest)

@@ -1,5 +1,6 @@
 """What ``recsys run`` and the stage commands do: a config, an output folder, seeds, a tracker."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,13 +81,20 @@ class Command:
         uri = tracking_uri(config, self.out) if config.tracking.kind == "mlflow" else None
         print_summary(self.run, output, uri)
 
-    def print_plan(self, output: Console, names: tuple[str, ...] = STAGES) -> None:
-        """Say what would be done."""
+    def print_plan(
+        self, output: Console, names: tuple[str, ...] = STAGES, *, as_json: bool = False
+    ) -> None:
+        """Say what would be done, and how long it took the last time."""
+        lines = plan(self.run, names)
+        if as_json:
+            output.print_json(json.dumps([line._asdict() for line in lines]))
+            return
         table = Table(title=f"Plan for {self.out}", title_justify="left")
         for heading in ("stage", "would", "seconds last time", "folder"):
             table.add_column(heading)
-        for line in plan(self.run, names):
-            table.add_row(*line)
+        for line in lines:
+            seconds = "not known" if line.seconds is None else f"{line.seconds:.1f}"
+            table.add_row(line.stage, line.would, seconds, line.folder)
         output.print(table)
 
     def _record(self, tracker: Tracker, *, done: bool) -> None:

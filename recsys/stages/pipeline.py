@@ -1,7 +1,7 @@
 """The way from a log to everybody's recommendations: the stages in their order."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from recsys.errors import ArtifactError
 from recsys.stages.baselines import baselines_stage
@@ -14,7 +14,7 @@ from recsys.stages.run import Run
 from recsys.stages.stage import RECORD, Record, Stage, inputs_of, is_fresh, perform, read_record
 from recsys.stages.train import train_stage
 
-__all__ = ["STAGES", "perform_stages", "plan", "stages_of"]
+__all__ = ["STAGES", "Planned", "perform_stages", "plan", "stages_of"]
 
 STAGES = ("prepare", "embed", "train", "index", "recommend", "evaluate")
 
@@ -59,8 +59,17 @@ def perform_stages(
     return facts
 
 
-def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[tuple[str, str, str, str]]:
-    """Say what would be done without doing it: stage, do or skip, its last seconds, its folder."""
+class Planned(NamedTuple):
+    """What would be done of a stage."""
+
+    stage: str
+    would: Literal["do", "skip"]
+    seconds: float | None  # it took the last time
+    folder: str
+
+
+def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[Planned]:
+    """Say what would be done, without doing it."""
     lines, doing = [], False
     for stage in stages_of(run, names):
         try:
@@ -68,6 +77,6 @@ def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[tuple[str, str, str,
         except ArtifactError:
             doing = True  # an input is not there yet: it will be made first
         made = (stage.folder / RECORD).is_file()
-        seconds = f"{read_record(stage.folder)['seconds']:.1f}" if made else "not known"
-        lines.append((stage.name, "do" if doing else "skip", seconds, str(stage.folder)))
+        seconds = float(read_record(stage.folder)["seconds"]) if made else None
+        lines.append(Planned(stage.name, "do" if doing else "skip", seconds, str(stage.folder)))
     return lines
