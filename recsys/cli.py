@@ -57,7 +57,7 @@ def main() -> None:
 
 def _fail(error: RecsysError, code: int) -> None:
     Console(stderr=True).print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
-    logging.getLogger("recsys").error("%s", error)
+    logging.getLogger("recsys").info("stopped: %s", error)
     sys.exit(code)
 
 

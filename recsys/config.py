@@ -168,9 +168,10 @@ class IndexConfig(Section):
     """What recommendations are served from."""
 
     kind: Literal["annoy", "exact"] = "annoy"
-    trees: int = Field(default=100, ge=1)
-    inspect: float = Field(default=0.25, gt=0, le=1)  # share of the items that a query may inspect
-    at_least: int = Field(default=2_000, ge=1)  # items inspected however few that share is
+    trees: int = Field(default=50, ge=1)
+    inspect: float = Field(default=0.28, gt=0, le=1)  # share of the items that a query looks at
+    at_least: int = Field(default=300, ge=1)  # items looked at however few that share is
+    at_most: int = Field(default=5_000, ge=1)  # and however many
     n_jobs: int = Field(default=1, ge=1)  # 1: the same file every time
     seed: int = 0
 

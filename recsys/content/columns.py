@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
@@ -52,25 +53,43 @@ def labels(columns: pd.DataFrame) -> list[tuple[str, ...]]:
 def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
     """Read each item's cells as numbers, NaN where a cell is missing, infinite or no number.
 
+    A column of dates ("01-Jan-1995", 1995-01-01) counts in years: 1995.0.
+
     Args:
         columns: one row an item.
 
     Raises:
-        DataError: a column has cells, but none is a number.
+        DataError: a column has cells, but none is a number or a date.
     """
     read = []
     for name in columns:
         column = columns[name]
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        numbers = _years(column)
+        if numbers is None:
+            numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         numbers = np.where(np.isfinite(numbers) & column.notna(), numbers, np.nan)
         if np.isnan(numbers).all() and column.notna().any():
             first = column[column.notna()].iloc[0]
             raise DataError(
                 f"catalogue: column {name!r} has no numbers, its first cell is {first!r}; "
-                'name a column of numbers, or use encoder = "categories"'
+                'name a column of numbers or dates, or use encoder = "categories"'
             )
         read.append(numbers.tolist())
     return list(zip(*read, strict=True))
+
+
+def _years(column: pd.Series) -> NDArray[np.float64] | None:
+    """A column of dates in years, NaN where there is none; None when it holds no dates."""
+    is_moment = pd.api.types.is_datetime64_any_dtype(column)
+    if not is_moment and pd.to_numeric(column, errors="coerce").notna().any():
+        return None
+    dates = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
+    if not dates.notna().any():
+        return None
+    years: NDArray[np.float64] = (dates.dt.year + (dates.dt.dayofyear - 1) / 366).to_numpy(
+        dtype=np.float64, na_value=np.nan
+    )
+    return years
 
 
 def _piece(cell: Any) -> str:

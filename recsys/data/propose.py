@@ -8,7 +8,16 @@ from pathlib import Path
 
 from recsys.data.columns import Profile, called
 from recsys.data.read import expand, read_table
-from recsys.data.roles import Choice, Link, LogRoles, Sheet, choose_log, choose_roles, link
+from recsys.data.roles import (
+    LOOK_AT,
+    Choice,
+    Link,
+    LogRoles,
+    Sheet,
+    choose_log,
+    choose_roles,
+    link,
+)
 from recsys.data.sequences import looks_like_sequences
 from recsys.errors import DataError
 
@@ -73,10 +82,8 @@ class Proposal:
         lines = [(key, _quoted(c.column), c.why) for key, c in named if c is not None]
         if roles.weight is not None:
             lines.append(("weight", _quoted(roles.weight.column), roles.weight.why))
-        if self.explicit:
-            lines.append(
-                ("# positive_from", "4", f"ratings of {self.explicit}: learn from good ones")
-            )
+        if self.good_from is not None:
+            lines.append(("# positive_from", f"{self.good_from:g}", "learn from good ratings only"))
         return lines
 
 
@@ -110,7 +117,10 @@ def propose(paths: Sequence[Path]) -> Proposal:
     place, why = choose_log(sheets)
     files, sheet = groups[place]
     roles = choose_roles(sheet)
-    reasons = [f"{sheet.name} is the log: {why}; {sheet.table.n_rows:,} rows"]
+    size = f"{sheet.table.n_rows:,} rows"
+    if sheet.table.n_rows > LOOK_AT:
+        size += f", of which the first {LOOK_AT:,} were looked at"
+    reasons = [f"{sheet.name} is the log: {why}; {size}"]
     chosen = [(key, getattr(roles, key)) for key in ("user", "item", "time", "weight", "split")]
     reasons += [f"{key} = {c.column!r}: {c.why}" for key, c in chosen if c is not None]
     reasons += [] if roles.time else ["time: no such column; the order of the rows is that in time"]

@@ -20,7 +20,16 @@ from recsys.data.read import Table
 from recsys.data.times import parse_times
 from recsys.errors import DataError
 
-__all__ = ["Choice", "Link", "LogRoles", "Sheet", "choose_log", "choose_roles", "link"]
+__all__ = [
+    "LOOK_AT",
+    "Choice",
+    "Link",
+    "LogRoles",
+    "Sheet",
+    "choose_log",
+    "choose_roles",
+    "link",
+]
 
 LOOK_AT = 300_000  # rows
 LEAST_OVERLAP = 0.5  # of the log's ids must be in a table that describes them
@@ -119,12 +128,14 @@ def choose_roles(sheet: Sheet) -> LogRoles:
     split = take(next((Choice(n, "train, test") for n, p in left.items() if p.labels), None))
     time = take(_time(left))
     user, item = take(_by_name(left, "user")), take(_by_name(left, "item"))
-    weight = take(_weight(left))
+    weight = take(_weight_by_name(left))
     if user is None or item is None:
         user, item = _ids_by_values(sheet, left, user, item, time)
         left = {n: p for n, p in left.items() if n not in (user.column, item.column)}
     if time is None:
         time = take(_order(sheet, left, user.column))
+    if weight is None:
+        weight = _weight_by_values(left)
     return LogRoles(user, item, time, weight, split)
 
 
@@ -149,14 +160,17 @@ def _by_name(profiles: dict[str, Profile], kind: str) -> Choice | None:
     return Choice(best.name, f"by its name; {best.distinct:,} different")
 
 
-def _weight(profiles: dict[str, Profile]) -> Choice | None:
-    numeric = [p for p in profiles.values() if p.numeric and p.distinct > 1 and not p.is_key]
-    named = [p for p in numeric if called(p.name, "weight")]
-    scales = [p for p in numeric if p.is_scale and not called(p.name, "time")]
-    for found, why in ((named, "by its name"), (scales, "few different numbers")):
-        if found:
-            best = min(found, key=lambda p: p.distinct)
-            return Choice(best.name, f"{why}; {best.low:g} to {best.high:g}")
+def _weight_by_name(profiles: dict[str, Profile]) -> Choice | None:
+    for p in profiles.values():
+        if p.numeric and p.distinct > 1 and not p.is_key and called(p.name, "weight"):
+            return Choice(p.name, f"by its name; {p.low:g} to {p.high:g}")
+    return None
+
+
+def _weight_by_values(profiles: dict[str, Profile]) -> Choice | None:
+    for p in profiles.values():
+        if p.is_scale and not called(p.name, "time"):
+            return Choice(p.name, f"{p.distinct:,} different numbers, {p.low:g} to {p.high:g}")
     return None
 
 
@@ -169,8 +183,9 @@ def _ids_by_values(
 ) -> tuple[Choice, Choice]:
     """Fill in the users' or the items' column, or both, from columns whose values repeat."""
     ids = [p for p in profiles.values() if p.may_be_id]
-    ids = sorted(ids, key=lambda p: -p.distinct)[: 2 - (user is not None) - (item is not None)]
-    if len(ids) + (user is not None) + (item is not None) < 2:
+    needed = (user is None) + (item is None)
+    ids = sorted(ids, key=lambda p: (p.is_scale, -p.distinct))[:needed]
+    if len(ids) < needed:
         columns = ", ".join(sheet.profiles)
         raise DataError(
             f"{sheet.name}: cannot tell the columns of users and items among {columns}; "

@@ -1,11 +1,13 @@
 """A log from known tastes: what each kind of content is worth is decided here, beforehand.
 
-Items and users have taste vectors ``(tastes,)`` of independent standard normal numbers. The numbers
-of an item are dealt out evenly among its text, its image and its sound, each shown by one of them
-and by no other: with 8 tastes the text shows numbers 0 to 2, the image 3 to 5, the sound 6 and 7.
-What an item is really like is what its content shows plus a normal number of standard deviation
-``noise`` that nothing shows. A user takes items with a probability that grows with the inner
-product of both tastes (without replacement, by the Gumbel trick), in random order.
+The taste of an item, or of a user, is a vector of ``tastes`` numbers in three parts. The text of an
+item shows the first half of its numbers, the image half of the rest, the sound what is left: of 8,
+the text 0 to 3, the image 4 and 5, the sound 6 and 7; none shows a number of another's. Each part
+is a random direction of length ``sqrt(width)``, so that numbers have variance 1 and it matters what
+an item is like, not how much. What users like about it is what its contents show plus a normal
+number of standard deviation ``noise`` that nothing shows. A user takes items with odds that grow with
+the inner product of both tastes, in random order; so of what decides, text makes up a half, image
+and sound a quarter each.
 
 - text: words drawn from themes; each number has a theme for its high and one for its low values.
 - image: a figure; its numbers are colour, size, ground, stripes, squareness and height.
@@ -32,12 +34,12 @@ __all__ = ["generate"]
 
 Numbers = NDArray[np.float64]
 
-TASTE_STRENGTH = 2.5  # standard deviation of the log-odds that taste gives an item
+TASTE_STRENGTH = 4.0  # standard deviation of the log-odds that taste gives an item
 FIRST_TIME = 1_700_000_000  # seconds since 1970
 MONTH, MEAN_GAP = 30 * 86_400, 6 * 3_600  # seconds: users start within the one, then the other
 BLOCK = 1_024  # users whose log-odds for all items are held at once
 
-WORDS = 24  # of each text
+WORDS = 40  # of each text
 WORD_STRENGTH = 1.6  # how strongly a number decides the theme of each word
 PIXELS = 48  # width and height of an image
 RATE, SECONDS = 8_000, 0.5  # of a sound
@@ -71,7 +73,7 @@ THEMES = (
     ),
 )
 MODALITIES = ("text", "image", "sound")
-MOST_TASTES = len(MODALITIES) * len(THEMES)
+MOST_TASTES = 2 * len(THEMES)
 
 
 def generate(config: SyntheticConfig, folder: Path) -> None:
@@ -95,14 +97,14 @@ def generate(config: SyntheticConfig, folder: Path) -> None:
             f"{config.items} items"
         )
     people, things, choice, times, *contents = np.random.default_rng(config.seed).spawn(7)
-    users = people.standard_normal((config.users, config.tastes))
-    items = things.standard_normal((config.items, config.tastes))
+    shown_by = _shown_by(config.tastes)
+    users = _tastes(config.users, shown_by, people)
+    items = _tastes(config.items, shown_by, things)
     hidden = config.noise * things.standard_normal(items.shape)
     folder.mkdir(parents=True, exist_ok=True)
     item_ids = _ids("i", config.items)
     chosen = _choose(users, items + hidden, config.per_user, choice)
     _write_log(folder, chosen, _ids("u", config.users), item_ids, times)
-    shown_by = np.array_split(np.arange(config.tastes), len(MODALITIES))
     text, image, sound = (items[:, numbers] for numbers in shown_by)
     _write_catalogue(folder, item_ids, _texts(text, contents[0]))
     _write_images(folder, item_ids, _dials(image, contents[1]))
@@ -112,6 +114,21 @@ def generate(config: SyntheticConfig, folder: Path) -> None:
     shown = {name: numbers.tolist() for name, numbers in zip(MODALITIES, shown_by, strict=True)}
     truth = {"generated": True, "config": config.model_dump(), "shown_by": shown}
     write_json(folder / "truth.json", truth)
+
+
+def _shown_by(tastes: int) -> list[NDArray[np.int64]]:
+    """Which numbers text, image and sound show."""
+    text = (tastes + 1) // 2
+    image = (tastes - text + 1) // 2
+    return np.split(np.arange(tastes), (text, text + image))
+
+
+def _tastes(n: int, parts: list[NDArray[np.int64]], rng: np.random.Generator) -> Numbers:
+    """Draw tastes ``(n, tastes)``: each part a random direction of length sqrt(width)."""
+    drawn = [rng.standard_normal((n, len(part))) for part in parts if len(part)]
+    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in drawn]
+    scaled = [part / r * np.sqrt(part.shape[1]) for part, r in zip(drawn, lengths, strict=True)]
+    return np.concatenate(scaled, axis=1)
 
 
 def _ids(letter: str, n: int) -> list[str]:

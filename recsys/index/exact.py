@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
-from recsys.errors import ArtifactError, DataError
-from recsys.index.saved import check_answers, read_card, read_vectors, write_index
+from recsys.errors import DataError
+from recsys.index.saved import check_answers, open_index, read_vectors, write_index
 from recsys.index.topk import TopK, check_request, top_k_in_blocks
 from recsys.index.vectors import Vectors, cosines, unit_vectors
 
@@ -88,9 +88,7 @@ class ExactIndex:
             ArtifactError: a file is missing or damaged, or the index is of another kind or of
                 other items.
         """
-        card = read_card(folder, ids_digest=ids_digest)
-        if card.config.kind != "exact":
-            raise ArtifactError(f"{folder}: an index of kind {card.config.kind!r}, not 'exact'")
+        card = open_index(folder, kind="exact", ids_digest=ids_digest)
         index = cls(read_vectors(folder, card), card.config, card.ids_digest)
         check_answers(folder, card, index.vectors, index._neighbours)
         return index

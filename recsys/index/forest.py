@@ -7,7 +7,7 @@ vectors ``angular`` orders by cosine. Annoy's metric ``dot`` is broken and never
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,7 @@ from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
 from recsys.index.exact import exact_top_k
-from recsys.index.saved import check_answers, read_card, read_vectors, write_index
+from recsys.index.saved import check_answers, open_index, read_vectors, write_index
 from recsys.index.topk import TopK, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
 
@@ -27,7 +27,9 @@ __all__ = ["AnnoyForest"]
 
 FOREST = "items.annoy"
 ROWS = 256  # queries at a time: bounds the vectors gathered for ranking
-SPARE = 8  # fetched beyond need: Annoy rounds its distances differently from our cosines
+SAMPLE = 64  # askers that search_k is measured with
+SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
+SPARE = 8  # and since Annoy rounds its distances differently from our cosines
 THREADS = min(4, os.cpu_count() or 1)  # Annoy releases the interpreter lock while it searches
 
 
@@ -38,8 +40,9 @@ class AnnoyForest:
     Attributes:
         forest: Annoy's trees over ``vectors``.
         vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
-        search_k: items that a query meets, an item counted once for every tree it is met in. It
-            is fixed, so that what is found depends neither on k nor on how much is excluded.
+        search_k: how many items a query meets, an item counted once for every tree it is met in.
+            Annoy's own default grows with what is fetched; this is fixed, so that recall depends
+            neither on k nor on how much is excluded.
         config: what it was built with.
         ids_digest: of the item ids that the rows belong to.
     """
@@ -52,26 +55,42 @@ class AnnoyForest:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, config: IndexConfig | None = None, *, ids_digest: str = ""
+        cls,
+        vectors: Vectors,
+        config: IndexConfig | None = None,
+        *,
+        ids_digest: str = "",
+        askers: Vectors | None = None,
     ) -> Self:
         """Grow ``config.trees`` trees over unit vectors of shape ``(n_items, dim)``.
 
         The same vectors, config and seed give the same bytes on disk with ``n_jobs = 1``.
 
+        Args:
+            vectors: of the items.
+            config: trees, seed, and how many items a query may look at.
+            ids_digest: of the item ids that the rows belong to.
+            askers: unit vectors ``(q, dim)`` like those that will be asked; the more a query lies
+                like them, the nearer it comes to looking at what ``config`` allows. Items where
+                there are none (they look at about a third more than users do).
+
         Raises:
-            DataError: there are none, or one is not of length 1.
+            DataError: there are no items, or a vector is not of length 1.
         """
         config = config or IndexConfig()
         vectors = unit_vectors(vectors, "item vectors")
         if not len(vectors):
             raise DataError("item vectors: there are none, expected at least one item")
-        forest = AnnoyIndex(vectors.shape[1], "angular")
+        dim = vectors.shape[1]
+        askers = vectors if askers is None else unit_vectors(askers, "askers", dim=dim)
+        forest = AnnoyIndex(dim, "angular")
         forest.set_seed(config.seed)
         for item, vector in enumerate(vectors):  # Annoy takes them one by one
             forest.add_item(item, vector)
         forest.build(config.trees, n_jobs=config.n_jobs)
-        search_k = max(config.at_least, int(config.inspect * len(vectors)))
-        return cls(forest, vectors, search_k, config, ids_digest)
+        index = cls(forest, vectors, len(vectors), config, ids_digest)
+        chosen = np.random.default_rng(config.seed).permutation(len(askers))[:SAMPLE]
+        return replace(index, search_k=index._search_k_for(askers[chosen]))
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -82,6 +101,12 @@ class AnnoyForest:
             f"AnnoyForest({count:,} items, {dim} dimensions, {self.config.trees} trees, "
             f"search_k {self.search_k:,})"
         )
+
+    @property
+    def budget(self) -> float:
+        """How many different items a query may look at, on average."""
+        share = self.config.inspect * len(self)
+        return min(max(share, self.config.at_least), self.config.at_most)
 
     def query(
         self,
@@ -98,23 +123,20 @@ class AnnoyForest:
         """
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
         check_request(len(queries), len(self), k, exclude, candidates)
-        if candidates is not None and candidates.sum() <= self.config.inspect * len(self):
+        if candidates is not None and candidates.sum() <= self.budget:
             return exact_top_k(self.vectors, queries, k, exclude=exclude, candidates=candidates)
-        barred = exclude if exclude is not None else Ragged.of([[] for _ in queries])
-        found = TopK(
-            np.full((len(queries), k), -1, dtype=np.int32),
-            np.full((len(queries), k), -np.inf, dtype=np.float32),
-        )
-        for start in range(0, len(queries), ROWS):
-            rows = np.arange(start, min(start + ROWS, len(queries)))
-            block = self._query_block(queries[rows], k, barred.take(rows), candidates)
-            found.items[rows], found.scores[rows] = block
-        return found
+        barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
+        blocks = [
+            self._query_block(queries[rows], k, barred.take(rows), candidates)
+            for rows in np.split(np.arange(len(queries)), range(ROWS, len(queries), ROWS))
+        ]
+        items, scores = zip(*blocks, strict=True)
+        return TopK(np.concatenate(items), np.concatenate(scores))
 
     def inspected(self, queries: Vectors) -> NDArray[np.int64]:
         """How many different items each query looks at, shape ``(q,)``."""
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
-        return self._propose(queries, np.full(len(queries), len(self))).lengths
+        return self._propose(queries, np.full(len(queries), len(self)), self.search_k).lengths
 
     def save(self, folder: Path) -> None:
         """Write ``items.annoy``, ``vectors.npy`` and ``index.json``."""
@@ -138,9 +160,7 @@ class AnnoyForest:
             ArtifactError: a file is missing or damaged, the index is of another kind or of other
                 items, or it answers differently than when it was saved.
         """
-        card = read_card(folder, ids_digest=ids_digest)
-        if card.config.kind != "annoy":
-            raise ArtifactError(f"{folder}: an index of kind {card.config.kind!r}, not 'annoy'")
+        card = open_index(folder, kind="annoy", ids_digest=ids_digest)
         vectors = read_vectors(folder, card)
         forest = AnnoyIndex(card.dim, "angular")
         forest.load(str(folder / FOREST))  # its size and digest were checked: Annoy checks neither
@@ -156,40 +176,46 @@ class AnnoyForest:
     def _query_block(
         self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
     ) -> TopK:
-        """Fetch, drop what is barred, rank exactly; fetch more and at last search exactly."""
-        share = 1.0 if candidates is None else candidates.mean()  # of what is fetched, allowed
-        fetch = np.ceil((k + SPARE) / share).astype(np.int64) + exclude.lengths
-        found = self._rank(self._propose(queries, fetch), queries, k, exclude, candidates)
-        for again in (self._everything, self._exactly):
-            short = np.flatnonzero(found.items[:, -1] < 0)
-            if not len(short):
-                break
-            more = again(queries[short], k, exclude.take(short), candidates)
-            found.items[short], found.scores[short] = more
+        """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
+        share = 1.0 if candidates is None else float(candidates.mean())  # of what is fetched
+        fetch = int(np.ceil(SLACK * k / share)) + SPARE + exclude.lengths
+        proposed = self._propose(queries, fetch, self.search_k)
+        found = self._rank(proposed, queries, k, exclude, candidates)
+        short = np.flatnonzero(found.items[:, -1] < 0)
+        if len(short):
+            found.items[short], found.scores[short] = exact_top_k(
+                self.vectors, queries[short], k, exclude=exclude.take(short), candidates=candidates
+            )
         return found
 
-    def _everything(
-        self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
-    ) -> TopK:
-        """Rank all that the forest looks at."""
-        met = self._propose(queries, np.full(len(queries), len(self)))
-        return self._rank(met, queries, k, exclude, candidates)
-
-    def _exactly(
-        self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
-    ) -> TopK:
-        """Rank all items."""
-        return exact_top_k(self.vectors, queries, k, exclude=exclude, candidates=candidates)
-
-    def _propose(self, queries: Vectors, fetch: NDArray[np.int64]) -> Ragged:
+    def _propose(self, queries: Vectors, fetch: NDArray[np.int64], search_k: int) -> Ragged:
         """Ask Annoy for ``fetch`` items of each query: one call a query, in a few threads."""
 
-        def ask(vector: NDArray[np.float32], n: int) -> list[int]:
-            found: list[int] = self.forest.get_nns_by_vector(vector, n, self.search_k)
-            return found
+        def ask(vector: NDArray[np.float32], n: int) -> NDArray[np.int32]:
+            found = self.forest.get_nns_by_vector(vector, min(n, len(self)), search_k)
+            return np.array(found, dtype=np.int32)
 
         with ThreadPoolExecutor(THREADS) as pool:
-            return Ragged.of(list(pool.map(ask, queries, fetch.tolist())))
+            rows = list(pool.map(ask, queries, fetch.tolist()))
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        values = np.concatenate([np.empty(0, dtype=np.int32), *rows])
+        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), values)
+
+    def _search_k_for(self, askers: Vectors) -> int:
+        """The largest ``search_k`` (to a twentieth) that keeps the askers within the budget.
+
+        How much of ``search_k`` goes to items met in several trees depends on the vectors, so it
+        is measured. Every tree holds every item once: with trees * items all are looked at.
+        """
+        everything = np.full(len(askers), len(self))
+        low, high = 1.0, float(self.config.trees * len(self))
+        if self.budget >= len(self) or not len(askers):
+            return int(high)
+        while high > 1.05 * low:
+            middle = (low * high) ** 0.5
+            within = self._propose(askers, everything, int(middle)).lengths.mean() <= self.budget
+            low, high = (middle, high) if within else (low, middle)
+        return int(low)
 
     def _rank(
         self,

@@ -76,19 +76,28 @@ class Index(Protocol):
         ...
 
 
-def build_index(vectors: Vectors, config: IndexConfig, *, ids_digest: str = "") -> Index:
+def build_index(
+    vectors: Vectors,
+    config: IndexConfig,
+    *,
+    ids_digest: str = "",
+    askers: Vectors | None = None,
+) -> Index:
     """Build the kind that the configuration names.
 
     Args:
         vectors: the items' unit vectors, float32 ``(n_items, dim)``.
         config: kind, trees, how much to inspect, seed.
         ids_digest: of the item ids that the rows belong to; asked for again at load.
+        askers: unit vectors ``(q, dim)`` like those that will be asked, such as the users'; an
+            approximate index measures with them how far it must look.
 
     Raises:
         DataError: there are no vectors, or one is not of length 1.
     """
-    kind = ExactIndex if config.kind == "exact" else AnnoyForest
-    return kind.build(vectors, config, ids_digest=ids_digest)
+    if config.kind == "exact":
+        return ExactIndex.build(vectors, config, ids_digest=ids_digest)
+    return AnnoyForest.build(vectors, config, ids_digest=ids_digest, askers=askers)
 
 
 def load_index(folder: Path, *, ids_digest: str = "") -> Index:
@@ -97,9 +106,6 @@ def load_index(folder: Path, *, ids_digest: str = "") -> Index:
     Raises:
         ArtifactError: a file is missing or damaged, or the index is of other items.
     """
-    kind = (
-        ExactIndex
-        if read_card(folder, ids_digest=ids_digest).config.kind == "exact"
-        else AnnoyForest
-    )
-    return kind.load(folder, ids_digest=ids_digest)
+    if read_card(folder).config.kind == "exact":
+        return ExactIndex.load(folder, ids_digest=ids_digest)
+    return AnnoyForest.load(folder, ids_digest=ids_digest)

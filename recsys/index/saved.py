@@ -17,7 +17,16 @@ from recsys.errors import ArtifactError
 from recsys.files import digest_file, read_json, write_json
 from recsys.index.vectors import Vectors
 
-__all__ = ["CARD", "VECTORS", "Card", "check_answers", "read_card", "read_vectors", "write_index"]
+__all__ = [
+    "CARD",
+    "VECTORS",
+    "Card",
+    "check_answers",
+    "open_index",
+    "read_card",
+    "read_vectors",
+    "write_index",
+]
 
 CARD = "index.json"
 VECTORS = "vectors.npy"
@@ -80,22 +89,34 @@ def write_index(
     write_json(folder / CARD, card.model_dump(mode="json"))
 
 
-def read_card(folder: Path, *, ids_digest: str) -> Card:
-    """Read the card and check that its files are whole and belong to the ids.
+def read_card(folder: Path) -> Card:
+    """Read what a folder says about its index.
 
     Raises:
-        ArtifactError: a file is missing, cut or changed, or the index is of other items.
+        ArtifactError: there is no card, or it is not one of ours.
     """
     path = folder / CARD
     try:
-        card = Card.model_validate(read_json(path))
+        return Card.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ArtifactError(f"{path}: {where}: {first['msg']}; build the index again") from None
+
+
+def open_index(folder: Path, *, kind: str, ids_digest: str) -> Card:
+    """Read the card and check that the files are whole and belong to the ids.
+
+    Raises:
+        ArtifactError: a file is missing, cut or changed, or the index is of another kind or of
+            other items.
+    """
+    card = read_card(folder)
+    if card.config.kind != kind:
+        raise ArtifactError(f"{folder}: an index of kind {card.config.kind!r}, expected {kind!r}")
     if card.ids_digest != ids_digest:
         raise ArtifactError(
-            f"{path}: built for the items {card.ids_digest[:12]}, asked for {ids_digest[:12]}; "
+            f"{folder}: built for items {card.ids_digest[:12]!r}, asked for {ids_digest[:12]!r}; "
             "build the index again for this data set"
         )
     for name, expected in card.files.items():

@@ -58,5 +58,6 @@ def cosines_of_pairs(queries: Vectors, vectors: Vectors) -> NDArray[np.float32]:
 
     The same numbers as in ``cosines``, bit for bit.
     """
-    wide = np.einsum("md,md->m", queries.astype(np.float64), vectors.astype(np.float64))
-    return wide.astype(np.float32)
+    products = queries.astype(np.float64) * vectors.astype(np.float64)
+    rounded: NDArray[np.float32] = products.sum(axis=1).astype(np.float32)
+    return rounded

@@ -6,13 +6,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
 from recsys.index.topk import TopK, top_k_in_blocks
 from recsys.recommenders.ranker import Abilities, Queries
 
-__all__ = ["DenseRanker", "Scorer", "training_matrix"]
+__all__ = ["DenseRanker", "Scorer"]
 
 
 class Scorer(Protocol):

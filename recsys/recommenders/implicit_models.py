@@ -41,14 +41,14 @@ def fit_als(
         alpha: weight of what was taken against what was not.
         epochs: of solving for users, then for items.
     """
-    model = AlternatingLeastSquares(
-        factors=dim,
-        regularization=regularization,
-        alpha=alpha,
-        iterations=epochs,
-        random_state=seed,
-    )
     with threadpool_limits(1, "blas"):  # else OpenBLAS threads fight those of implicit
+        model = AlternatingLeastSquares(
+            factors=dim,
+            regularization=regularization,
+            alpha=alpha,
+            iterations=epochs,
+            random_state=seed,
+        )
         model.fit(train.histories().matrix(train.n_items), show_progress=False)
     return DenseRanker("als", Abilities(True, False), _Als(model), train.item_counts())
 

@@ -1,9 +1,11 @@
 """Items like those you took: cosine between the sets of users who took each item."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from implicit.nearest_neighbours import CosineRecommender
+from implicit.utils import ParameterWarning
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -26,7 +28,9 @@ def fit_item_knn(train: Interactions, *, neighbours: int = 100) -> DenseRanker:
     """
     matrix = train.histories().matrix(train.n_items)
     model = CosineRecommender(K=neighbours)
-    model.fit(matrix, show_progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParameterWarning)  # of a conversion that implicit makes
+        model.fit(matrix, show_progress=False)
     similarity = model.similarity.tocsr().astype(np.float64)
     return DenseRanker(
         "item-knn", Abilities(True, False), _Neighbours(similarity), train.item_counts()
@@ -39,4 +43,5 @@ class _Neighbours:
 
     def scores(self, queries: Queries) -> NDArray[np.float32]:
         history = queries.histories.matrix(self.similarity.shape[0])
-        return (history @ self.similarity).toarray().astype(np.float32)
+        scores: NDArray[np.float32] = (history @ self.similarity).toarray().astype(np.float32)
+        return scores

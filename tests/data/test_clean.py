@@ -60,6 +60,8 @@ def test_big_integers_stay_exact_even_beside_gaps() -> None:
     assert [user for user, _ in kept(cleaned(table(rows)))] == [str(2**53 + 1), *[str(2**53)] * 2]
     floats = [(5.0, 1), (7.0, 2), (float("nan"), 1)]  # how pandas writes integers with gaps
     assert kept(cleaned(table(floats))) == [("5", "1"), ("7", "2")]
+    floats = [(1e15, 1), (7.0, 2), (float("nan"), 1)]
+    assert kept(cleaned(table(floats)))[0] == ("1000000000000000", "1")
 
 
 def test_times() -> None:

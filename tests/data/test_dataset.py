@@ -28,7 +28,7 @@ ITEMS = """sku,title,year,price,zip
 100,Hundred,,10,99999
 30,"Thirty, or so",2001,,00001
 """
-USERS = "customer,age\nc2,30\nc9,99\n"
+USERS = "customer,age\nc9,99\nc2,30\n"  # c9 is not in the log
 COLUMNS: dict[str, Any] = {"user": "customer", "item": "sku", "time": "when", "weight": "stars"}
 
 
@@ -65,6 +65,7 @@ def test_the_catalogue_is_in_item_order(folder: Path) -> None:
     assert data.items["zip"].tolist() == ["01234", "00001", "99999"]  # leading zeros: text
     assert data.catalogue_rows.tolist() == [0, 2, 1]
     assert data.users["age"].isna().tolist() == [True, False]
+    assert data.users["age"][1] == 30
     assert data.notes == ("users.csv: lacks 1 user id of the log, first 'c1'",)
 
 

@@ -38,7 +38,7 @@ CARTOON = flags("Animation", "Children's")
 GROUPLENS = {
     "u.data": RATINGS,
     "u.item": f"7|Toy Story (1995)|01-Jan-1995||http://x|{CARTOON}\n"
-    f'8|"Murder" (1944)|||http://x|{flags("Film-Noir")}\n9|unknown|||x|{flags("unknown")}\n',
+    f'8|"Murder"|31-Dec-1944||http://x|{flags("Film-Noir")}\n9|unknown|||x|{flags("unknown")}\n',
     "u.user": "101|24|M|technician|08571\n102|53|F|other|94043\n",
 }
 

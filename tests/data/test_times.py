@@ -100,6 +100,7 @@ def test_one_wild_number_does_not_change_the_unit() -> None:
     times = parsed([SECOND, SECOND + 5, 10**18])
     assert times.values[:2].tolist() == [SECOND * 1000, (SECOND + 5) * 1000]
     assert bad(times) == {"time in the future": [2]}
+    assert parsed([SECOND, 10**18]).values.tolist() == [SECOND * 1000, 0]
     assert bad(parsed([SECOND, SECOND, -(10**18)])) == {"unreadable time": [2]}
 
 
