@@ -222,7 +222,7 @@ _stage_command("evaluate", "Measure the towers beside tuned baselines.")
 def _show(
     user: Annotated[str, typer.Option(help="A user id.")],
     run: RunFolder = None,
-    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
 ) -> None:
     """Show a user's history beside the recommendations."""
     from recsys.recommenders.recommender import Recommender
@@ -235,7 +235,7 @@ def _show(
 def _similar(
     item: Annotated[str, typer.Option(help="An item id.")],
     run: RunFolder = None,
-    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
 ) -> None:
     """Show the items nearest to an item."""
     from recsys.recommenders.recommender import Recommender

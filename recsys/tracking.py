@@ -115,6 +115,8 @@ class MlflowTracker:
     def _open(self, experiment: str, run_name: str, artifacts: Path) -> None:
         from mlflow import MlflowClient
 
+        for chatty in ("mlflow", "alembic"):  # after the import, which sets their levels
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         client = MlflowClient(self.uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
@@ -185,8 +187,6 @@ def _prepare_environment() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _name(key: str) -> str:

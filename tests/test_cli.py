@@ -1,30 +1,52 @@
 """The command line as a newcomer uses it: odd names, semicolons, text ids, kills, wrong words."""
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from recsys.cli import main
+
 SMALL = ["training.epochs=6", "training.score_every=3", "towers.dim=8", "evaluation.ks=[5, 10, 20]"]
 
 
-def call(*words: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run ``recsys`` as a user would; the exit code must be as expected."""
-    command = [sys.executable, "-m", "recsys", *map(str, words)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+@dataclass(frozen=True)
+class Told:
+    """What a call said."""
+
+    stdout: str
+    stderr: str
+
+
+def call(*words: str | Path, cwd: Path, code: int = 0) -> Told:
+    """Run ``recsys`` in this process; the exit code must be as expected."""
+    stdout, stderr, exit_code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["recsys", *map(str, words)])
+        patch.setenv("COLUMNS", "120")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        try:
+            main()
+        except SystemExit as leaving:
+            exit_code = leaving.code if isinstance(leaving.code, int) else 0
+    told = Told(stdout.getvalue(), stderr.getvalue())
+    assert exit_code == code, told
+    return told
 
 
 def write_newcomers_files(folder: Path) -> None:
@@ -57,9 +79,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert 'user = "kunde"' in config
     assert 'item = "artikel"' in config
     assert 'time = "gekauft_am"' in config
-    # The bundled text model would take longer than the rest of the test.
-    config = config.replace('encoder = "sbert:all-MiniLM-L6-v2"', 'encoder = "categories"')
-    (folder / "tea.toml").write_text(config)
     call("run", "tea.toml", *SMALL, cwd=folder)
     return folder
 
@@ -75,11 +94,11 @@ def test_a_newcomers_files_become_recommendations(shop: Path) -> None:
     assert list(table.columns) == ["user_id", "rank", "item_id", "score"]
     assert table["user_id"].nunique() == 40
     assert (table.groupby("user_id").size() == 10).all()
-    log = pd.read_csv(shop / "verkauf.csv", sep=";")
+    log = pd.read_csv(shop / "verkauf.csv", sep=";").iloc[:-3]  # the last three are broken
     seen = table.merge(log, left_on=["user_id", "item_id"], right_on=["kunde", "artikel"])
     assert seen.empty
     rejected = pd.read_parquet(run / "data" / "rejected.parquet")
-    assert len(rejected) == 3
+    assert set(rejected["reason"]) == {"empty user id", "unreadable time"}
     assert {"row", "file", "reason"} <= set(rejected.columns)
 
 
@@ -157,7 +176,7 @@ def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
         (["run"], 2, "Missing argument"),
         (["show", "--user", "nobody"], 1, "unknown user id"),
         (["train", "tea.toml", "--out", "runs/none"], 1, "not made yet"),
-        (["run", "tea.toml", "data.user=Kunde"], 1, "no column 'Kunde'"),
+        (["run", "tea.toml", "data.user=Kunde"], 1, "no user column 'Kunde'"),
         (["run", "tea.toml", *SMALL, 'evaluation.minimum={"ndcg@10" = 2}'], 1, "below the minimum"),
         (["compare", "nothing"], 1, "holds no report"),
         (["init", "verkauf.csv", "--out", "tea.toml"], 2, "is there already"),

@@ -66,6 +66,7 @@ class ExactIndex:
 
     def inspected(self, queries: Vectors) -> NDArray[np.int64]:
         """How many items each query looks at, shape ``(q,)``: all of them."""
+        queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
         return np.full(len(queries), len(self), dtype=np.int64)
 
     def save(self, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""One shared suite per protocol, run by every implementation."""

@@ -1,0 +1,327 @@
+"""What every index must do. Subclass ``IndexSuite`` as ``Test...`` and say how it is configured."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from recsys.config import IndexConfig
+from recsys.data.ragged import Ragged
+from recsys.errors import ArtifactError, DataError
+from recsys.files import digest_files
+from recsys.index.index import Index, build_index, load_index
+from recsys.index.topk import TopK
+from recsys.index.vectors import Vectors
+
+N_ITEMS, DIM, N_QUERIES = 240, 12, 40
+DIGEST = "digest of the item ids"
+EXCLUSIONS = ("none", "few", "most")
+CANDIDATES = ("all", "half", "few", "one", "nobody")
+
+
+def clustered(n: int, dim: int, *, seed: int, clusters: int = 12, noise: float = 0.5) -> Vectors:
+    """Unit vectors around centres that depend on ``clusters`` and ``dim`` only."""
+    centres = np.random.default_rng(7).normal(size=(clusters, dim))
+    random = np.random.default_rng(seed)
+    vectors = centres[random.integers(clusters, size=n)] + noise * random.normal(size=(n, dim))
+    return as_unit(vectors)
+
+
+def as_unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
+    """Each row divided by its length, as float32."""
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+VECTORS = clustered(N_ITEMS, DIM, seed=1)
+QUERIES = clustered(N_QUERIES, DIM, seed=2)
+
+
+def exclusions(kind: str) -> Ragged | None:
+    random = np.random.default_rng(3)
+    if kind == "none":
+        return None
+    sizes = random.integers(0, 30, N_QUERIES) if kind == "few" else [N_ITEMS - 3] * N_QUERIES
+    return Ragged.of([random.permutation(N_ITEMS)[:size].tolist() for size in sizes])
+
+
+def candidate_mask(kind: str) -> NDArray[np.bool_] | None:
+    if kind == "all":
+        return None
+    size = {"half": N_ITEMS // 2, "few": 9, "one": 1, "nobody": 0}[kind]
+    mask = np.zeros(N_ITEMS, dtype=np.bool_)
+    mask[np.random.default_rng(5).permutation(N_ITEMS)[:size]] = True
+    return mask
+
+
+@cache
+def all_answers() -> list[list[tuple[int, float]]]:
+    """By plain loops: per query every (item, score), best first, smaller number among equals."""
+    answers = []
+    for query in QUERIES.tolist():
+        scored = []
+        for item, vector in enumerate(VECTORS.tolist()):
+            cosine = np.float32(sum(a * b for a, b in zip(query, vector, strict=True)))
+            scored.append((-float(cosine), item))
+        answers.append([(item, -score) for score, item in sorted(scored)])
+    return answers
+
+
+def right_answers(
+    exclude: Ragged | None, candidates: NDArray[np.bool_] | None
+) -> list[list[tuple[int, float]]]:
+    """Per query every allowed (item, score), best first."""
+    answers = []
+    for row, ranked in enumerate(all_answers()):
+        barred = set() if exclude is None else set(exclude[row].tolist())
+        if candidates is not None:
+            barred |= set(np.flatnonzero(~candidates).tolist())
+        answers.append([pair for pair in ranked if pair[0] not in barred])
+    return answers
+
+
+def as_lists(found: TopK) -> list[list[tuple[int, float]]]:
+    """The answers without padding, after checking that the padding is at the end and marked."""
+    for items, scores in zip(found.items, found.scores, strict=True):
+        assert np.all(np.diff((items < 0).astype(int)) >= 0)
+        assert np.array_equal(items < 0, np.isneginf(scores))
+    return [
+        [(int(i), float(s)) for i, s in zip(items, scores, strict=True) if i >= 0]
+        for items, scores in zip(found.items, found.scores, strict=True)
+    ]
+
+
+class IndexSuite:
+    """The contract of ``Index``."""
+
+    config: IndexConfig
+    exact: bool  # whether answers must be the right ones; else nearly all of them
+
+    def build(self, vectors: Vectors, **settings: int) -> Index:
+        config = self.config.model_copy(update=settings)
+        return build_index(vectors, config, ids_digest=DIGEST)
+
+    @pytest.fixture
+    def index(self) -> Index:
+        return self.build(VECTORS)
+
+    # what is answered
+
+    @pytest.mark.parametrize("candidates", CANDIDATES)
+    @pytest.mark.parametrize("exclude", EXCLUSIONS)
+    @pytest.mark.parametrize("k", [1, 10, N_ITEMS, N_ITEMS + 7])
+    def test_answers(self, index: Index, k: int, exclude: str, candidates: str) -> None:
+        barred, allowed = exclusions(exclude), candidate_mask(candidates)
+        found = index.query(QUERIES, k, exclude=barred, candidates=allowed)
+        assert found.items.shape == found.scores.shape == (N_QUERIES, k)
+        assert found.items.dtype == np.int32
+        assert found.scores.dtype == np.float32
+        right = right_answers(barred, allowed)
+        for mine, wanted in zip(as_lists(found), right, strict=True):
+            self.check_row(mine, wanted, k)
+        hits = sum(
+            len(set(mine) & set(wanted[:k]))
+            for mine, wanted in zip(as_lists(found), right, strict=True)
+        )
+        assert hits >= 0.95 * sum(min(k, len(wanted)) for wanted in right)
+
+    def check_row(
+        self, mine: list[tuple[int, float]], wanted: list[tuple[int, float]], k: int
+    ) -> None:
+        if self.exact:
+            assert mine == wanted[:k]
+        assert len(mine) == min(k, len(wanted)), "fewer than k although k are allowed"
+        assert set(mine) <= set(wanted), "an item that is not allowed, or another score"
+        assert mine == sorted(mine, key=lambda pair: (-pair[1], pair[0]))
+        assert len({item for item, _ in mine}) == len(mine)
+
+    def test_an_item_is_nearest_to_itself(self, index: Index) -> None:
+        found = index.query(index.vectors, 1)
+        assert found.items[:, 0].tolist() == list(range(len(index)))
+        assert np.allclose(found.scores, 1.0, atol=1e-6)
+
+    def test_equal_vectors_come_in_number_order(self) -> None:
+        index = self.build(np.repeat(VECTORS[:60], 4, axis=0))
+        found = index.query(VECTORS[:60], 4)
+        assert found.items.tolist() == [[4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3] for i in range(60)]
+        assert np.all(found.scores == found.scores[:, :1])
+
+    def test_all_vectors_equal(self) -> None:
+        index = self.build(np.repeat(VECTORS[:1], 300, axis=0))
+        exclude = Ragged.of([[0, 2]])
+        assert index.query(VECTORS[:1], 3, exclude=exclude).items.tolist() == [[1, 3, 4]]
+
+    def test_one_item(self) -> None:
+        found = self.build(VECTORS[:1]).query(QUERIES, 2)
+        assert found.items.tolist() == [[0, -1]] * N_QUERIES
+
+    def test_nobody_asks(self, index: Index) -> None:
+        nobody = np.empty((0, DIM), dtype=np.float32)
+        found = index.query(nobody, 5, exclude=Ragged.of([]))
+        assert found.items.shape == found.scores.shape == (0, 5)
+        assert index.inspected(nobody).shape == (0,)
+
+    def test_a_batch_is_answered_like_its_rows(self, index: Index) -> None:
+        exclude, candidates = exclusions("few"), candidate_mask("half")
+        assert exclude is not None
+        together = index.query(QUERIES, 10, exclude=exclude, candidates=candidates)
+        for row in range(N_QUERIES):
+            alone = index.query(
+                QUERIES[row : row + 1],
+                10,
+                exclude=exclude.take(np.array([row])),
+                candidates=candidates,
+            )
+            assert np.array_equal(alone.items[0], together.items[row])
+            assert np.array_equal(alone.scores[0], together.scores[row])
+
+    def test_many_queries_are_answered_like_few(self, index: Index) -> None:
+        many = index.query(np.tile(QUERIES, (20, 1)), 10)
+        few = index.query(QUERIES, 10)
+        assert np.array_equal(many.items, np.tile(few.items, (20, 1)))
+        assert np.array_equal(many.scores, np.tile(few.scores, (20, 1)))
+
+    def test_other_float_types_are_taken(self, index: Index) -> None:
+        wide = index.query(np.asfortranarray(QUERIES.astype(np.float64)), 10)
+        assert np.array_equal(wide.items, index.query(QUERIES, 10).items)
+
+    def test_inspected(self, index: Index) -> None:
+        inspected = index.inspected(QUERIES)
+        assert inspected.shape == (N_QUERIES,)
+        assert np.all((inspected >= 1) & (inspected <= N_ITEMS))
+
+    # what is refused
+
+    @pytest.mark.parametrize(
+        ("spoil", "says"),
+        [
+            (lambda v: v * 2, "not of length 1, first: row 0 with length 2"),
+            (
+                lambda v: np.where(np.arange(len(v))[:, None] == 3, 0, v),
+                "1 of .* row 3 with len.* 0",
+            ),
+            (
+                lambda v: np.where(np.arange(len(v))[:, None] == 3, np.nan, v),
+                "row 3 with length nan",
+            ),
+            (
+                lambda v: np.where(np.arange(len(v))[:, None] == 3, np.inf, v),
+                "row 3 with length inf",
+            ),
+            (lambda v: v[0], r"shape \(12,\)"),
+            (lambda v: v[None], "expected"),
+            (lambda v: v[:, :0], "expected"),
+            (lambda v: v.astype(np.int64), "int64, expected floats"),
+        ],
+    )
+    def test_bad_vectors(
+        self, index: Index, spoil: Callable[[Vectors], Vectors], says: str
+    ) -> None:
+        bad = spoil(VECTORS)
+        with pytest.raises(DataError, match=f"item vectors: .*{says}"):
+            self.build(bad)
+        with pytest.raises(DataError, match=f"queries: .*{says}"):
+            index.query(bad, 3)
+        with pytest.raises(DataError, match=f"queries: .*{says}"):
+            index.inspected(bad)
+
+    def test_no_items(self) -> None:
+        with pytest.raises(DataError, match="there are none"):
+            self.build(VECTORS[:0])
+
+    def test_queries_of_another_width(self, index: Index) -> None:
+        with pytest.raises(DataError, match=r"queries: shape \(40, 5\), expected \(n, 12\)"):
+            index.query(clustered(40, 5, seed=1), 3)
+
+    @pytest.mark.parametrize("item", [-1, N_ITEMS])
+    def test_excluding_what_is_no_item(self, index: Index, item: int) -> None:
+        exclude = Ragged.of([[1]] * (N_QUERIES - 1) + [[item]])
+        with pytest.raises(ValueError, match=r"item numbers are 0\.\.239"):
+            index.query(QUERIES, 3, exclude=exclude)
+
+    def test_requests_that_do_not_fit(self, index: Index) -> None:
+        with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+            index.query(QUERIES, 0)
+        with pytest.raises(ValueError, match="39 rows, expected one for each of 40"):
+            index.query(QUERIES, 3, exclude=Ragged.of([[1]] * (N_QUERIES - 1)))
+        with pytest.raises(ValueError, match=r"got bool of shape \(239,\)"):
+            index.query(QUERIES, 3, candidates=np.ones(N_ITEMS - 1, dtype=np.bool_))
+        numbers = np.arange(N_ITEMS)
+        with pytest.raises(ValueError, match="got int64"):
+            index.query(QUERIES, 3, candidates=numbers)  # type: ignore[arg-type]
+
+    # on disk
+
+    def test_saved_and_loaded(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path / "index")
+        loaded = load_index(tmp_path / "index", ids_digest=DIGEST)
+        assert (loaded.config, loaded.ids_digest) == (index.config, DIGEST)
+        assert np.array_equal(loaded.vectors, index.vectors)
+        for k, exclude in ((3, None), (20, exclusions("few"))):
+            before = index.query(QUERIES, k, exclude=exclude)
+            after = loaded.query(QUERIES, k, exclude=exclude)
+            assert np.array_equal(before.items, after.items)
+            assert np.array_equal(before.scores, after.scores)
+        assert np.array_equal(index.inspected(QUERIES), loaded.inspected(QUERIES))
+
+    def test_the_same_twice_gives_the_same_bytes(self, tmp_path: Path) -> None:
+        for name in "ab":
+            self.build(VECTORS).save(tmp_path / name)
+        load_index(tmp_path / "b", ids_digest=DIGEST).save(tmp_path / "c")
+        digests = [digest_files(tmp_path / name) for name in "abc"]
+        assert digests[0] == digests[1] == digests[2]
+
+    def test_saving_over_another(self, tmp_path: Path) -> None:
+        self.build(VECTORS[:100]).save(tmp_path)
+        index = load_index(tmp_path, ids_digest=DIGEST)
+        self.build(VECTORS).save(tmp_path)
+        assert len(load_index(tmp_path, ids_digest=DIGEST)) == N_ITEMS
+        assert len(index) == 100
+
+    def test_of_other_items(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path)
+        with pytest.raises(ArtifactError, match=r"built for items .* this data set"):
+            load_index(tmp_path, ids_digest="another digest")
+
+    def test_damaged(self, index: Index, tmp_path: Path) -> None:
+        other = self.build(VECTORS[::-1].copy())
+        other.save(tmp_path / "other")
+        index.save(tmp_path / "good")
+        for name in digest_files(tmp_path / "good"):
+            for damage in ("gone", "empty", "cut", "flipped", "foreign"):
+                index.save(tmp_path / "bad")
+                path = tmp_path / "bad" / name
+                content = bytearray(path.read_bytes())
+                if damage == "gone":
+                    path.unlink()
+                elif damage == "flipped":
+                    content[len(content) // 2] ^= 0xFF
+                    path.write_bytes(content)
+                elif damage == "foreign":
+                    path.write_bytes((tmp_path / "other" / name).read_bytes())
+                else:
+                    path.write_bytes(content[: 0 if damage == "empty" else len(content) - 8])
+                with pytest.raises(
+                    ArtifactError, match="index again|run the stage|its stage again"
+                ):
+                    load_index(tmp_path / "bad", ids_digest=DIGEST)
+
+    def test_answers_that_changed(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path)
+        card = json.loads((tmp_path / "index.json").read_text())
+        card["probes"]["0"][1:3] = card["probes"]["0"][2:0:-1]
+        (tmp_path / "index.json").write_text(json.dumps(card))
+        with pytest.raises(ArtifactError, match=r"nearest to item 0 were .* when saved, now"):
+            load_index(tmp_path, ids_digest=DIGEST)
+
+    def test_a_card_of_another_version(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path)
+        card = json.loads((tmp_path / "index.json").read_text())
+        (tmp_path / "index.json").write_text(json.dumps({**card, "schema_version": 2}))
+        with pytest.raises(ArtifactError, match="schema_version"):
+            load_index(tmp_path, ids_digest=DIGEST)
