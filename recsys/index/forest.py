@@ -20,7 +20,7 @@ from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
 from recsys.index.exact import exact_top_k
 from recsys.index.saved import check_answers, open_index, read_vectors, write_index
-from recsys.index.topk import TopK, check_request, top_k_of_found
+from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
 
 __all__ = ["AnnoyForest"]
@@ -118,13 +118,11 @@ class AnnoyForest:
     ) -> TopK:
         """Return about the k items of highest cosine of each query; see ``Index.query``.
 
-        Where candidates are so few that looking at each costs less than the forest, and for
-        queries that the forest leaves with fewer than k, the answer is exact.
+        A query that may get no more items than the forest would look at, and one that the forest
+        leaves with fewer than k, is answered exactly.
         """
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
         check_request(len(queries), len(self), k, exclude, candidates)
-        if candidates is not None and candidates.sum() <= self.budget:
-            return exact_top_k(self.vectors, queries, k, exclude=exclude, candidates=candidates)
         barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
         blocks = [
             self._query_block(queries[rows], k, barred.take(rows), candidates)
@@ -164,10 +162,10 @@ class AnnoyForest:
         vectors = read_vectors(folder, card)
         forest = AnnoyIndex(card.dim, "angular")
         forest.load(str(folder / FOREST))  # its size and digest were checked: Annoy checks neither
-        if (forest.get_n_items(), forest.get_n_trees()) != (card.count, card.config.trees):
+        if forest.get_n_items() != card.count:
             raise ArtifactError(
-                f"{folder / FOREST}: {forest.get_n_items()} items in {forest.get_n_trees()} trees, "
-                f"expected {card.count} in {card.config.trees}; build the index again"
+                f"{folder / FOREST}: {forest.get_n_items()} items, expected {card.count}; "
+                "build the index again"
             )
         index = cls(forest, vectors, card.search_k, card.config, card.ids_digest)
         check_answers(folder, card, vectors, index._neighbours)
@@ -177,11 +175,17 @@ class AnnoyForest:
         self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
     ) -> TopK:
         """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
-        share = 1.0 if candidates is None else float(candidates.mean())  # of what is fetched
-        fetch = int(np.ceil(SLACK * k / share)) + SPARE + exclude.lengths
-        proposed = self._propose(queries, fetch, self.search_k)
-        found = self._rank(proposed, queries, k, exclude, candidates)
-        short = np.flatnonzero(found.items[:, -1] < 0)
+        allowed = len(self) if candidates is None else int(candidates.sum())
+        found = blank_top_k(len(queries), k)
+        asked = np.flatnonzero(allowed - exclude.lengths > self.budget)
+        if len(asked):
+            barred, vectors = exclude.take(asked), queries[asked]
+            fetch = int(SLACK * k * len(self) / allowed) + SPARE + barred.lengths
+            proposed = self._propose(vectors, fetch, self.search_k)
+            found.items[asked], found.scores[asked] = self._rank(
+                proposed, vectors, k, barred, candidates
+            )
+        short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
         if len(short):
             found.items[short], found.scores[short] = exact_top_k(
                 self.vectors, queries[short], k, exclude=exclude.take(short), candidates=candidates

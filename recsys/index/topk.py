@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
 
-__all__ = ["TopK", "check_request", "top_k_in_blocks", "top_k_of_found", "top_k_of_scores"]
+__all__ = [
+    "TopK",
+    "blank_top_k",
+    "check_request",
+    "top_k_in_blocks",
+    "top_k_of_found",
+    "top_k_of_scores",
+]
 
 BLOCK = 1 << 22  # scores held at a time: some 150 MB with all that is made on the way
 
@@ -22,6 +29,11 @@ class TopK(NamedTuple):
 
     items: NDArray[np.int32]  # (q, k) item numbers
     scores: NDArray[np.float32]  # (q, k)
+
+
+def blank_top_k(q: int, k: int) -> TopK:
+    """Return answers to ``q`` queries that hold nothing yet, shapes ``(q, k)``."""
+    return TopK(np.full((q, k), -1, dtype=np.int32), np.full((q, k), -np.inf, dtype=np.float32))
 
 
 def check_request(
@@ -79,7 +91,7 @@ def top_k_of_scores(
         keys[exclude.row_numbers, exclude.values] = _BARRED
     best = torch.topk(torch.from_numpy(keys), min(k, n_items), dim=1, sorted=True)
     allowed = best.values.numpy() != _BARRED
-    found = _blank(q, k)
+    found = blank_top_k(q, k)
     found.items[:, :n_items][allowed] = best.indices.numpy()[allowed]
     chosen = np.take_along_axis(scores, best.indices.numpy(), axis=1)
     found.scores[:, :n_items][allowed] = chosen[allowed]
@@ -104,7 +116,7 @@ def top_k_in_blocks(
         k: as are ``exclude`` and ``candidates``, see ``top_k_of_scores``.
     """
     check_request(q, n_items, k, exclude, candidates)
-    found = _blank(q, k)
+    found = blank_top_k(q, k)
     size = max(1, BLOCK // max(1, n_items))
     for start in range(0, q, size):
         rows = np.arange(start, min(start + size, q))
@@ -131,7 +143,7 @@ def top_k_of_found(
     starts = np.searchsorted(rows, np.arange(q))
     places = np.arange(len(rows)) - starts[rows]
     best = places < k
-    found = _blank(q, k)
+    found = blank_top_k(q, k)
     found.items[rows[best], places[best]] = items[best]
     found.scores[rows[best], places[best]] = scores[best]
     return found
@@ -149,7 +161,3 @@ def _order_keys(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     sortable = np.where(bits >= 0, bits, np.int64(-(2**31)) - bits)  # -0.0 was made 0.0 above
     keys: NDArray[np.int64] = (sortable << 32) - np.arange(scores.shape[1], dtype=np.int64)
     return keys
-
-
-def _blank(q: int, k: int) -> TopK:
-    return TopK(np.full((q, k), -1, dtype=np.int32), np.full((q, k), -np.inf, dtype=np.float32))
