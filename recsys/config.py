@@ -137,12 +137,23 @@ class ContentConfig(Section):
 class TowersConfig(Section):
     """The two towers; both end in unit vectors."""
 
-    dim: int = Field(default=64, ge=2, le=4096)
+    dim: int = Field(default=128, ge=2, le=4096)  # of a vector: all members together
+    members: int = Field(default=2, ge=1)  # independent models side by side in a vector
     history: int = Field(default=100, ge=1)  # how many of the last items the user tower reads
     speeds: int = Field(default=4, ge=1)  # means of the history, each with a rate of forgetting
     history_dropout: float = Field(default=0.2, ge=0, lt=1)  # of the vectors of past items
+    item_dropout: float = Field(default=0.2, ge=0, lt=1)  # of past items as a whole
     user_id: bool = False  # a learned vector a user, beside the history
     temperature: float = Field(default=0.1, gt=0)  # at first; it is learnt
+
+    @model_validator(mode="after")
+    def _equal_members(self) -> "TowersConfig":
+        if self.dim % self.members or self.dim < 2 * self.members:
+            raise ValueError(
+                f"dim = {self.dim} cannot be cut into members = {self.members} parts of equal "
+                "width, at least 2"
+            )
+        return self
 
 
 class TrainingConfig(Section):

@@ -158,7 +158,7 @@ class AnnoyForest:
             ArtifactError: a file is missing or damaged, the index is of another kind or of other
                 items, or it answers differently than when it was saved.
         """
-        card = open_index(folder, kind="annoy", ids_digest=ids_digest)
+        card = open_index(folder, kind="annoy", ids_digest=ids_digest, others=(FOREST,))
         vectors = read_vectors(folder, card)
         forest = AnnoyIndex(card.dim, "angular")
         forest.load(str(folder / FOREST))  # its size and digest were checked: Annoy checks neither

@@ -104,8 +104,14 @@ def read_card(folder: Path) -> Card:
         raise ArtifactError(f"{path}: {where}: {first['msg']}; build the index again") from None
 
 
-def open_index(folder: Path, *, kind: str, ids_digest: str) -> Card:
+def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, ...] = ()) -> Card:
     """Read the card and check that the files are whole and belong to the ids.
+
+    Args:
+        folder: of the index.
+        kind: the kind that is expected, ``"exact"`` or ``"annoy"``.
+        ids_digest: of the item ids that it must have been built for.
+        others: the files of this kind beside the vectors.
 
     Raises:
         ArtifactError: a file is missing, cut or changed, or the index is of another kind or of
@@ -118,6 +124,11 @@ def open_index(folder: Path, *, kind: str, ids_digest: str) -> Card:
         raise ArtifactError(
             f"{folder}: built for items {card.ids_digest[:12]!r}, asked for {ids_digest[:12]!r}; "
             "build the index again for this data set"
+        )
+    if set(card.files) != {VECTORS, *others}:
+        raise ArtifactError(
+            f"{folder / CARD}: describes {sorted(card.files)}, expected "
+            f"{sorted({VECTORS, *others})}; build the index again"
         )
     for name, expected in card.files.items():
         _check_file(folder / name, expected)

@@ -7,8 +7,8 @@ willingly and recommends users as items. Ours comes from ``histories()``, so row
 from dataclasses import dataclass
 
 import numpy as np
-from implicit.als import AlternatingLeastSquares
-from implicit.bpr import BayesianPersonalizedRanking
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.cpu.bpr import BayesianPersonalizedRanking
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -16,7 +16,7 @@ from recsys.data.interactions import Interactions
 from recsys.recommenders.dense import DenseRanker
 from recsys.recommenders.ranker import Abilities, Queries
 
-__all__ = ["fit_als", "fit_bpr"]
+__all__ = ["AlsScorer", "fit_als", "fit_bpr"]
 
 
 def fit_als(
@@ -50,14 +50,17 @@ def fit_als(
             random_state=seed,
         )
         model.fit(train.histories().matrix(train.n_items), show_progress=False)
-    return DenseRanker("als", Abilities(True, False), _Als(model), train.item_counts())
+    return DenseRanker("als", Abilities(True, False), AlsScorer(model), train.item_counts())
 
 
 @dataclass(frozen=True, eq=False)
-class _Als:
+class AlsScorer:
+    """Solves for the users' vectors and multiplies them with the items'."""
+
     model: AlternatingLeastSquares
 
     def scores(self, queries: Queries) -> NDArray[np.float32]:
+        """Return the inner products, shape ``(b, n_items)``."""
         items: NDArray[np.float32] = self.model.item_factors
         history = queries.histories.matrix(len(items))
         with threadpool_limits(1, "blas"):
@@ -77,7 +80,7 @@ def fit_bpr(
     """Learn vectors that put what a user took before what the user did not.
 
     Rendle et al., BPR: Bayesian personalized ranking from implicit feedback, UAI 2009. It knows
-    only users it was fitted on; those of them who had no row then are ranked by popularity.
+    only users it was fitted on; those of them who had no row then get the items' biases alone.
 
     Args:
         train: what to learn from; a row counts once, whatever its weight.

@@ -1,7 +1,7 @@
 """The contract of everything that ranks items for users, in numbers.
 
 A ``Ranker`` is handed the whole question (who asks, with what history) and takes what it needs:
-popularity nothing, EASE the history, ALS the user number, the two towers both. That is why a new
+popularity nothing, EASE the history, BPR the user number, the two towers both. That is why a new
 user, who has a history but no number, is not a special case.
 """
 

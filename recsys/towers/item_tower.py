@@ -1,5 +1,6 @@
 """The item tower: a learned id and any number of content blocks in, a unit vector out."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from recsys.content.encoder import ContentBlock
 
-__all__ = ["INITIAL_STD", "ItemTower"]
+__all__ = ["INITIAL_STD", "ItemTower", "unit_vectors"]
 
 INITIAL_STD = 0.05  # of ids and of what content adds at first: neither drowns the other
 
@@ -50,14 +51,20 @@ class _ContentInput(nn.Module):
 class ItemTower(nn.Module):
     """Adds a learned id and one projection a content block, then scales to length 1.
 
-    ``vector(i) = normalise(base + id[i] + sum over blocks of project(content[i]) or missing)``
+    ``vector(i) = normalise(base + id[i] + sum over blocks of project(content[i]) or missing)``,
+    each member's part by itself (`unit_vectors`).
 
     A block that an item lacks adds a learned "missing" vector instead: zeros or a mean would pass
     for content.
     """
 
     def __init__(
-        self, n_items: int, dim: int, blocks: Sequence[ContentBlock], known: Tensor
+        self,
+        n_items: int,
+        dim: int,
+        blocks: Sequence[ContentBlock],
+        known: Tensor,
+        members: int = 1,
     ) -> None:
         """Prepare a tower.
 
@@ -66,8 +73,10 @@ class ItemTower(nn.Module):
             dim: width ``d`` of the vectors.
             blocks: content of all items.
             known: items with training rows, bool ``(n_items,)``.
+            members: parts of a vector that are scaled by themselves; a divisor of ``dim``.
         """
         super().__init__()
+        self.members = members
         self.id = nn.Embedding(n_items, dim)
         self.base = nn.Parameter(torch.randn(dim) * INITIAL_STD)
         self.contents = nn.ModuleList(_ContentInput(block, dim, known) for block in blocks)
@@ -78,4 +87,13 @@ class ItemTower(nn.Module):
         total = self.base + (self.id.weight if items is None else self.id(items))
         for content in self.contents:
             total = total + content(items)
-        return F.normalize(total, dim=-1)
+        return unit_vectors(total, self.members)
+
+
+def unit_vectors(vectors: Tensor, members: int) -> Tensor:
+    """Scale each member's part of ``(b, d)`` to the same length, and the whole to length 1.
+
+    The cosine of two such vectors is the mean of their members' cosines.
+    """
+    parts = vectors.reshape(len(vectors), members, -1)
+    return F.normalize(parts, dim=-1).flatten(1) / math.sqrt(members)

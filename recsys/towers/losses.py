@@ -37,7 +37,7 @@ def log_q_correction(scores: Tensor, probability: Tensor) -> Tensor:
     Bengio and Senecal 2008; Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019.
 
     Args:
-        scores: ``(b, c)``.
+        scores: ``(..., b, c)``.
         probability: of drawing each column's item, in (0, 1], ``(c,)``.
     """
     return scores - probability.log()

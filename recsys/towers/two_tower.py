@@ -23,7 +23,9 @@ class TwoTower(nn.Module):
     """score(user, item) = cosine(user vector, item vector) / temperature.
 
     Both vectors have length 1, so that an angular index is exact for what was learnt and no
-    popularity hides in a norm.
+    popularity hides in a norm. They hold ``config.members`` parts of equal length side by side:
+    models that share nothing but the temperature, each trained by a loss of its own. The cosine of
+    the whole is the mean of theirs: an ensemble, served as one vector.
     """
 
     def __init__(
@@ -50,7 +52,8 @@ class TwoTower(nn.Module):
         self.content_widths = [block.dim for block in blocks]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.items = ItemTower(self.n_items, config.dim, blocks, torch.from_numpy(known_items))
+            known = torch.from_numpy(known_items)
+            self.items = ItemTower(self.n_items, config.dim, blocks, known, config.members)
             self.users = UserTower(n_users, self.n_items, config)
         self.log_scale = nn.Parameter(torch.tensor(1.0 / config.temperature).log())
 
@@ -65,9 +68,18 @@ class TwoTower(nn.Module):
         return float(torch.exp(-self.log_scale.detach()))
 
     def forward(self, users: Tensor, histories: Histories, items: Tensor | None) -> Tensor:
-        """Return scores ``(b, c)`` of users ``(b,)`` for items ``(c,)``, all items when None."""
-        scores: Tensor = self.users(users, histories) @ self.items(items).T
-        return scores * self.log_scale.exp()
+        """Return each member's scores of users ``(b,)`` for items ``(c,)``, all items when None.
+
+        Returns:
+            ``(members, b, c)``; their mean over the members is the score that is served.
+        """
+        members = self.config.members
+        user_parts = self.users(users, histories).reshape(len(users), members, -1)
+        item_vectors = self.items(items)
+        item_parts = item_vectors.reshape(len(item_vectors), members, -1)
+        cosines = torch.einsum("bmw,cmw->mbc", user_parts, item_parts) * members
+        scores: Tensor = cosines * self.log_scale.exp()
+        return scores
 
     @torch.no_grad()
     def item_vectors(self) -> NDArray[np.float32]:

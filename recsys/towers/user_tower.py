@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recsys.config import TowersConfig
 from recsys.towers.histories import Histories
-from recsys.towers.item_tower import INITIAL_STD
+from recsys.towers.item_tower import INITIAL_STD, unit_vectors
 
 __all__ = ["UserTower"]
 
@@ -22,28 +22,27 @@ class UserTower(nn.Module):
 
     ``mean_s`` weights an item by ``exp(-rate_s * age)``, age counted in items; the rates are
     learnt, so one speed can follow the last evening and another the taste of years. An item as part
-    of a history has a vector of its own, apart from the one it is recommended by.
+    of a history has a vector of its own, apart from the one it is recommended by. Every member has
+    maps of its own, which read and write its part of the vectors only.
     """
 
     def __init__(self, n_users: int, n_items: int, config: TowersConfig) -> None:
         """Prepare a tower for ``n_users`` users with histories out of ``n_items`` items."""
         super().__init__()
         dim, speeds = config.dim, config.speeds
+        self.members, width = config.members, config.dim // config.members
         self.unknown = n_users  # the row of everybody without a number
         self.id = nn.Embedding(n_users + 1, dim) if config.user_id else None
         self.base = nn.Parameter(torch.randn(dim) * INITIAL_STD)  # who has no history still points
         self.history = nn.Embedding(n_items, dim)
-        self.dropout = config.history_dropout
+        self.dropout, self.item_dropout = config.history_dropout, config.item_dropout
         first_rates = torch.linspace(math.log(SLOWEST), math.log(FASTEST), speeds)
         self.log_rates = nn.Parameter(first_rates)
-        linears = [nn.Linear(dim, dim, bias=False) for _ in range(speeds)]
-        self.maps = nn.ModuleList(linears)
+        first_maps = torch.eye(width).repeat(speeds, config.members, 1, 1) / speeds
+        self.maps = nn.Parameter(first_maps)  # (speeds, members, width, width)
         nn.init.normal_(self.history.weight, std=INITIAL_STD)
         if self.id is not None:
             nn.init.normal_(self.id.weight, std=INITIAL_STD)
-        for linear in linears:
-            nn.init.eye_(linear.weight)
-            linear.weight.data /= speeds
 
     def forward(self, users: Tensor, histories: Histories) -> Tensor:
         """Return unit vectors ``(b, d)`` of user numbers ``(b,)`` (-1: unknown) and histories."""
@@ -51,15 +50,21 @@ class UserTower(nn.Module):
         if self.id is not None:
             total = total + self.id(torch.where(users < 0, self.unknown, users))
         past = F.dropout(self.history(histories.items), self.dropout, self.training)  # (h, d)
-        for speed, linear in enumerate(self.maps):
-            total = total + linear(_mean(past, histories, self.log_rates[speed].exp()))
-        return F.normalize(total, dim=-1)
+        kept = F.dropout(torch.ones_like(past[:, 0]), self.item_dropout, self.training)
+        for log_rate, maps in zip(self.log_rates, self.maps, strict=True):
+            means = _mean(past, histories, log_rate.exp(), kept)
+            parts = means.reshape(len(means), self.members, -1)
+            total = total + torch.einsum("bmi,mij->bmj", parts, maps).flatten(1)
+        return unit_vectors(total, self.members)
 
 
-def _mean(past: Tensor, histories: Histories, rate: Tensor) -> Tensor:
-    """Weighted mean ``(b, d)`` of each history's vectors ``(h, d)``; zeros for an empty one."""
-    weights = torch.exp(-rate * histories.ages)
+def _mean(past: Tensor, histories: Histories, rate: Tensor, kept: Tensor) -> Tensor:
+    """Weighted mean ``(b, d)`` of the vectors ``(h, d)`` of each history's kept items.
+
+    Items with 0 in ``kept`` ``(h,)`` count nothing; a history of which nothing is left gives zeros.
+    """
+    weights = torch.exp(-rate * histories.ages) * kept
     sums = weights.new_zeros(len(histories)).index_add(0, histories.rows, weights)
-    shares = weights / sums[histories.rows]
+    shares = weights / sums[histories.rows].clamp_min(torch.finfo(weights.dtype).tiny)
     means = past.new_zeros(len(histories), past.shape[1])
     return means.index_add(0, histories.rows, past * shares[:, None])

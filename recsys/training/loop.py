@@ -53,6 +53,7 @@ class Learner:
             ],
             lr=config.learning_rate,
             betas=(0.9, 0.98),
+            fused=True,  # one pass over each table; several times faster on the CPU too
         )
 
 
@@ -135,7 +136,7 @@ def _loss(
     probabilities: NDArray[np.float32] | None,
     target_decay: float,
 ) -> Tensor:
-    """The loss of a batch against all items, or against the targets of the whole batch."""
+    """The loss of a batch against all items, or against its own targets; mean over members."""
     device = towers.device
     targets, positives = batch.targets, batch.positives
     items = None if probabilities is None else np.unique(targets.values)
@@ -152,15 +153,13 @@ def _loss(
         here = np.isin(taken, items)
         columns, taken = np.searchsorted(items, columns), np.searchsorted(items, taken[here])
         taken_rows = taken_rows[here]
-    barred = torch.zeros(scores.shape, dtype=torch.bool, device=device)
+    barred = torch.zeros(scores.shape[1:], dtype=torch.bool, device=device)
     barred[to_device(taken_rows, device), to_device(taken, device)] = True
-    return multi_positive_softmax(
-        scores,
-        barred,
-        to_device(targets.row_numbers, device),
-        to_device(columns, device),
-        to_device(target_weights(targets, target_decay), device),
-    )
+    rows = to_device(targets.row_numbers, device)
+    chosen = to_device(columns, device)
+    weights = to_device(target_weights(targets, target_decay), device)
+    losses = [multi_positive_softmax(own, barred, rows, chosen, weights) for own in scores]
+    return torch.stack(losses).mean()
 
 
 def _in_batch_probabilities(

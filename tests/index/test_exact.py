@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from suites.index_suite import DIGEST, IndexSuite, clustered
+from suites.index_answers import clustered
+from suites.index_suite import DIGEST, IndexSuite
 
 from recsys.config import IndexConfig
 from recsys.errors import ArtifactError

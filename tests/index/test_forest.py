@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suites.index_suite import DIGEST, QUERIES, VECTORS, IndexSuite, as_unit, clustered
+from suites.index_answers import QUERIES, VECTORS, as_unit, clustered
+from suites.index_suite import DIGEST, IndexSuite
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged

@@ -3,98 +3,33 @@
 import json
 import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
 from recsys.files import digest_files
 from recsys.index.index import Index, build_index, load_index
-from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
+from suites.index_answers import (
+    CANDIDATES,
+    DIM,
+    EXCLUSIONS,
+    N_ITEMS,
+    N_QUERIES,
+    QUERIES,
+    VECTORS,
+    as_lists,
+    candidate_mask,
+    clustered,
+    exclusions,
+    right_answers,
+)
 
-N_ITEMS, DIM, N_QUERIES = 240, 12, 40
 DIGEST = "digest of the item ids"
-EXCLUSIONS = ("none", "few", "most")
-CANDIDATES = ("all", "half", "few", "one", "nobody")
-
-
-def clustered(n: int, dim: int, *, seed: int, clusters: int = 12, noise: float = 0.5) -> Vectors:
-    """Unit vectors around centres that depend on ``clusters`` and ``dim`` only."""
-    centres = np.random.default_rng(7).normal(size=(clusters, dim))
-    random = np.random.default_rng(seed)
-    vectors = centres[random.integers(clusters, size=n)] + noise * random.normal(size=(n, dim))
-    return as_unit(vectors)
-
-
-def as_unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    """Each row divided by its length, as float32."""
-    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return unit
-
-
-VECTORS = clustered(N_ITEMS, DIM, seed=1)
-QUERIES = clustered(N_QUERIES, DIM, seed=2)
-
-
-def exclusions(kind: str) -> Ragged | None:
-    random = np.random.default_rng(3)
-    if kind == "none":
-        return None
-    sizes = random.integers(0, 30, N_QUERIES) if kind == "few" else [N_ITEMS - 3] * N_QUERIES
-    return Ragged.of([random.permutation(N_ITEMS)[:size].tolist() for size in sizes])
-
-
-def candidate_mask(kind: str) -> NDArray[np.bool_] | None:
-    if kind == "all":
-        return None
-    size = {"half": N_ITEMS // 2, "few": 9, "one": 1, "nobody": 0}[kind]
-    mask = np.zeros(N_ITEMS, dtype=np.bool_)
-    mask[np.random.default_rng(5).permutation(N_ITEMS)[:size]] = True
-    return mask
-
-
-@cache
-def all_answers() -> list[list[tuple[int, float]]]:
-    """By plain loops: per query every (item, score), best first, smaller number among equals."""
-    answers = []
-    for query in QUERIES.tolist():
-        scored = []
-        for item, vector in enumerate(VECTORS.tolist()):
-            cosine = np.float32(sum(a * b for a, b in zip(query, vector, strict=True)))
-            scored.append((-float(cosine), item))
-        answers.append([(item, -score) for score, item in sorted(scored)])
-    return answers
-
-
-def right_answers(
-    exclude: Ragged | None, candidates: NDArray[np.bool_] | None
-) -> list[list[tuple[int, float]]]:
-    """Per query every allowed (item, score), best first."""
-    answers = []
-    for row, ranked in enumerate(all_answers()):
-        barred = set() if exclude is None else set(exclude[row].tolist())
-        if candidates is not None:
-            barred |= set(np.flatnonzero(~candidates).tolist())
-        answers.append([pair for pair in ranked if pair[0] not in barred])
-    return answers
-
-
-def as_lists(found: TopK) -> list[list[tuple[int, float]]]:
-    """The answers without padding, after checking that the padding is at the end and marked."""
-    for items, scores in zip(found.items, found.scores, strict=True):
-        assert np.all(np.diff((items < 0).astype(int)) >= 0)
-        assert np.array_equal(items < 0, np.isneginf(scores))
-    return [
-        [(int(i), float(s)) for i, s in zip(items, scores, strict=True) if i >= 0]
-        for items, scores in zip(found.items, found.scores, strict=True)
-    ]
 
 
 class IndexSuite:
@@ -320,6 +255,15 @@ class IndexSuite:
         (tmp_path / "index.json").write_text(json.dumps(card))
         with pytest.raises(ArtifactError, match=r"nearest to item 0 were .* when saved, now"):
             load_index(tmp_path, ids_digest=DIGEST)
+
+    def test_a_card_that_keeps_quiet_about_a_file(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path)
+        card = json.loads((tmp_path / "index.json").read_text())
+        for name in list(card["files"]):
+            files = {other: about for other, about in card["files"].items() if other != name}
+            (tmp_path / "index.json").write_text(json.dumps({**card, "files": files}))
+            with pytest.raises(ArtifactError, match=r"describes .*, expected .*vectors\.npy"):
+                load_index(tmp_path, ids_digest=DIGEST)
 
     def test_a_card_of_another_version(self, index: Index, tmp_path: Path) -> None:
         index.save(tmp_path)

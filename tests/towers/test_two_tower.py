@@ -1,13 +1,17 @@
 """What both towers promise: unit vectors, honest gaps, order, and no padding."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
+from recsys.towers.histories import Histories
 from recsys.towers.saved import load_towers, save_towers
 from recsys.towers.two_tower import TwoTower
 
@@ -48,22 +52,62 @@ def test_a_block_of_users_is_as_users_one_by_one(user_id: bool) -> None:
         np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
 
 
-def test_the_mean_of_a_history_is_the_plain_loop() -> None:
-    towers = make_towers(history=3, speeds=2)
-    user = towers.users
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_mean_of_a_history_is_the_plain_loop(members: int) -> None:
+    towers = make_towers(history=3, speeds=2, members=members)
+    user, width = towers.users, 8 // members
     got = towers.user_vectors(USERS, HISTORIES)
+    table, maps = user.history.weight.detach(), user.maps.detach()
     for row in range(len(USERS)):
-        total = user.base.detach().clone()
         items = HISTORIES[row].tolist()[-3:]
-        for speed, linear in enumerate(user.maps):
-            rate = float(user.log_rates.detach()[speed].exp())
-            weights = [np.exp(-rate * age) for age in range(len(items))][::-1]
-            mean = torch.zeros(8)
-            for item, weight in zip(items, weights, strict=True):
-                mean += user.history.weight[item].detach() * (weight / sum(weights))
-            total = total + linear(mean).detach()
-        expected = (total / total.norm()).numpy()
-        np.testing.assert_allclose(got[row], expected, atol=1e-5)
+        for member in range(members):
+            part = slice(member * width, (member + 1) * width)
+            total = user.base.detach()[part].clone()
+            for speed in range(2):
+                rate = float(user.log_rates.detach()[speed].exp())
+                weights = [math.exp(-rate * age) for age in range(len(items))][::-1]
+                mean = torch.zeros(width)
+                for item, weight in zip(items, weights, strict=True):
+                    mean += table[item, part] * (weight / sum(weights))
+                total += mean @ maps[speed, member]
+            expected = total / total.norm() / math.sqrt(members)
+            np.testing.assert_allclose(got[row, part], expected.numpy(), atol=1e-5)
+
+
+def test_the_cosine_is_the_mean_of_the_members_scores() -> None:
+    towers = make_towers(members=4).eval()
+    cosines = towers.user_vectors(USERS, HISTORIES) @ towers.item_vectors().T
+    histories = Histories.of(HISTORIES.last(4), torch.device("cpu"))
+    with torch.no_grad():
+        scores = towers(torch.from_numpy(USERS).long(), histories, None)
+    assert scores.shape == (4, len(USERS), N_ITEMS)
+    means = scores.mean(dim=0).numpy() * towers.temperature
+    np.testing.assert_allclose(cosines, means, atol=1e-6)
+
+
+def test_a_member_learns_from_its_own_loss_alone() -> None:
+    """The scores of one member do not depend on what another member is made of."""
+    towers = make_towers(members=2).eval()
+    before = towers.item_vectors()
+    with torch.no_grad():
+        towers.items.id.weight[:, 4:] += 1.0
+    after = towers.item_vectors()
+    np.testing.assert_array_equal(after[:, :4], before[:, :4])
+    assert np.abs(after[:, 4:] - before[:, 4:]).max() > 1e-3
+
+
+def test_items_are_dropped_whole_in_training_only() -> None:
+    towers = make_towers(item_dropout=0.9, history_dropout=0.0)
+    histories = Histories.of(Ragged.of([[1, 2, 3]] * 500), torch.device("cpu"))
+    users = torch.full((500,), -1)
+    towers.train()
+    torch.manual_seed(0)
+    drawn = towers.users(users, histories).detach()
+    nothing = towers.users(users[:1], Histories.of(Ragged.of([[]]), users.device)).detach()
+    shares = torch.isclose(drawn, nothing, atol=1e-6).all(dim=1)
+    assert 0.6 < float(shares.float().mean()) < 0.85, "0.9 ** 3 of the histories lose all"
+    towers.eval()
+    assert len(torch.unique(towers.users(users, histories).detach(), dim=0)) == 1
 
 
 def test_the_order_of_a_history_counts_and_what_is_too_old_does_not() -> None:
@@ -74,6 +118,11 @@ def test_the_order_of_a_history_counts_and_what_is_too_old_does_not() -> None:
     longer = towers.user_vectors(one, Ragged.of([[7, 8, 1, 2, 3]]))
     assert np.abs(straight - turned).max() > 1e-3
     np.testing.assert_allclose(straight, longer, atol=1e-6)
+
+
+def test_members_must_divide_the_width() -> None:
+    with pytest.raises(ValidationError, match="dim = 9 cannot be cut into members = 2"):
+        TowersConfig(dim=9)
 
 
 def test_users_without_a_number_share_one_vector_and_differ_by_history() -> None:
