@@ -51,6 +51,7 @@ class SyntheticConfig(Section):
         default=20, ge=2
     )  # interactions of each user, at most a third of the items
     tastes: int = Field(default=8, ge=2)  # width of the latent taste of users and items
+    carrier: Literal["text", "image", "sound"] = "text"  # shows all but two of the tastes
     noise: float = Field(
         default=0.1, ge=0
     )  # standard deviation of what no content shows, tastes have 1

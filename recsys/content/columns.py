@@ -86,7 +86,7 @@ def _years(column: pd.Series) -> NDArray[np.float64] | None:
     dates = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
     if not dates.notna().any():
         return None
-    years: NDArray[np.float64] = (dates.dt.year + (dates.dt.dayofyear - 1) / 366).to_numpy(
+    years: NDArray[np.float64] = (dates.dt.year + (dates.dt.day_of_year - 1) / 366).to_numpy(
         dtype=np.float64, na_value=np.nan
     )
     return years

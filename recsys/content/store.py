@@ -92,7 +92,8 @@ class VectorStore:
         dim = vectors.shape[1] if found.any() else encoder.dim
         present = np.isin(keys, wanted[found])
         result = np.zeros((len(keys), dim), dtype=np.float32)
-        result[present] = vectors[np.searchsorted(wanted, keys[present])]
+        if present.any():
+            result[present] = vectors[np.searchsorted(wanted, keys[present])]
         n_present = int(present.sum())
         seconds = time.perf_counter() - started
         report = StoreReport(hits, n_present - hits, len(keys) - n_present, seconds)

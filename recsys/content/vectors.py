@@ -176,7 +176,7 @@ def _find_items(path: Path, names: Sequence[Any], item_ids: ItemIds) -> NDArray[
         first = names[0] if len(names) else "none at all"
         raise DataError(
             f"{path}: none of its {len(names):,} ids is an item of the data set; "
-            f"the first is {first!r}, items are such as {item_ids.values[0]!r}"
+            f"the first is {first!r}, items are such as {str(item_ids.values[0])!r}"
         )
     _, firsts, counts = np.unique(items[known], return_index=True, return_counts=True)
     twice = firsts[counts > 1]

@@ -1,17 +1,17 @@
 """A log from known tastes: what each kind of content is worth is decided here, beforehand.
 
-The taste of an item, or of a user, is a vector of ``tastes`` numbers in three parts. The text of an
-item shows the first half of its numbers, the image half of the rest, the sound what is left: of 8,
-the text 0 to 3, the image 4 and 5, the sound 6 and 7; none shows a number of another's. Each part
-is a random direction of length ``sqrt(width)``, so that numbers have variance 1 and it matters what
-an item is like, not how much. What users like about it is what its contents show plus a normal
-number of standard deviation ``noise`` that nothing shows. A user takes items with odds that grow with
-the inner product of both tastes, in random order; so of what decides, text makes up a half, image
-and sound a quarter each.
+The taste of an item, or of a user, is a vector of ``tastes`` numbers in three parts, one for each
+kind of content. The ``carrier`` shows all numbers but two, the other two kinds one each: of 8 with
+carrier "text", the text shows 0 to 5, the image 6, the sound 7; none shows anything of another's.
+Each part is a random direction of length ``sqrt(width)``: numbers have variance 1, and it matters
+what an item is like, not how much of it. What users see in it is what its contents show plus a
+normal number of standard deviation ``noise`` that nothing shows. A user takes items, in random
+order, with odds that grow with the inner product of both tastes; so each part decides in proportion
+to its width: of 8, the carrier makes up three quarters, the others an eighth each.
 
 - text: words drawn from themes; each number has a theme for its high and one for its low values.
-- image: a figure; its numbers are colour, size, ground, stripes, squareness and height.
-- sound: a tone; its numbers are pitch, fading, hiss, brightness, tremolo and glide.
+- image: a disc; its numbers are colour, size, ground, stripes, place across and place upwards.
+- sound: a chord; its numbers are a low, a middle and a high tone, hiss, fading and tremolo.
 
 All of it is generated, and is to be called so wherever it is shown.
 """
@@ -42,7 +42,8 @@ BLOCK = 1_024  # users whose log-odds for all items are held at once
 WORDS = 40  # of each text
 WORD_STRENGTH = 1.6  # how strongly a number decides the theme of each word
 PIXELS = 48  # width and height of an image
-RATE, SECONDS = 8_000, 0.5  # of a sound
+RATE, SECONDS = 8_000, 0.5  # samples a second, and how long a sound is
+TONES, TREMOLO = (220.0, 700.0, 2_200.0), 8.0  # Hz
 
 # For each number the words of its high and of its low values, far from each other in meaning, so
 # that whoever knows English tells them apart.
@@ -73,7 +74,7 @@ THEMES = (
     ),
 )
 MODALITIES = ("text", "image", "sound")
-MOST_TASTES = 2 * len(THEMES)
+MOST_TASTES = len(THEMES) + 2
 
 
 def generate(config: SyntheticConfig, folder: Path) -> None:
@@ -97,7 +98,7 @@ def generate(config: SyntheticConfig, folder: Path) -> None:
             f"{config.items} items"
         )
     people, things, choice, times, *contents = np.random.default_rng(config.seed).spawn(7)
-    shown_by = _shown_by(config.tastes)
+    shown_by = _shown_by(config.tastes, config.carrier)
     users = _tastes(config.users, shown_by, people)
     items = _tastes(config.items, shown_by, things)
     hidden = config.noise * things.standard_normal(items.shape)
@@ -116,11 +117,14 @@ def generate(config: SyntheticConfig, folder: Path) -> None:
     write_json(folder / "truth.json", truth)
 
 
-def _shown_by(tastes: int) -> list[NDArray[np.int64]]:
-    """Which numbers text, image and sound show."""
-    text = (tastes + 1) // 2
-    image = (tastes - text + 1) // 2
-    return np.split(np.arange(tastes), (text, text + image))
+def _shown_by(tastes: int, carrier: str) -> list[NDArray[np.int64]]:
+    """Which numbers text, image and sound show: all but two the carrier, one each the others."""
+    widths = dict.fromkeys(MODALITIES, 0)
+    widths[carrier] = max(1, tastes - 2)
+    for name in MODALITIES:
+        if name != carrier and sum(widths.values()) < tastes:
+            widths[name] = 1
+    return np.split(np.arange(tastes), np.cumsum(list(widths.values()))[:-1])
 
 
 def _tastes(n: int, parts: list[NDArray[np.int64]], rng: np.random.Generator) -> Numbers:
@@ -207,15 +211,13 @@ def _dials(shown: Numbers, rng: np.random.Generator) -> Numbers:
 
 
 def _write_images(folder: Path, item_ids: list[str], dials: Numbers) -> None:
-    """Draw a figure for each item: its colour, size, ground, stripes, squareness and height."""
+    """Draw a disc for each item: its colour, size, ground, stripes and place."""
     (folder / "images").mkdir(exist_ok=True)
     down, across = np.mgrid[-1 : 1 : PIXELS * 1j, -1 : 1 : PIXELS * 1j]
-    for item, (colour, size, ground, stripes, squareness, height) in zip(
-        item_ids, dials, strict=True
-    ):
-        power = 1.0 + 5.0 * squareness  # superellipse: 1 a diamond, 2 a circle, 6 nearly a square
-        x, y = np.abs(across), np.abs(down - (0.6 - 1.2 * height))
-        inside = x**power + y**power < (0.2 + 0.6 * size) ** power
+    for item, dial in zip(item_ids, dials, strict=True):
+        colour, size, ground, stripes, right, up = dial
+        x, y = across - (right - 0.5), down + (up - 0.5)
+        inside = np.hypot(x, y) < 0.2 + 0.5 * size
         figure = np.array([colour, 0.3, 1 - colour])  # from blue to red
         figure = figure * (1 - 0.6 * stripes * (np.sin(20 * across) > 0))[..., None]
         pixels = np.where(inside[..., None], figure, 0.15 + 0.7 * ground)
@@ -225,18 +227,15 @@ def _write_images(folder: Path, item_ids: list[str], dials: Numbers) -> None:
 def _write_sounds(
     folder: Path, item_ids: list[str], dials: Numbers, rng: np.random.Generator
 ) -> None:
-    """Play a tone for each item: its pitch, fading, hiss, brightness, tremolo and glide."""
+    """Play a chord for each item: how loud its tones and its hiss are, and how it swells."""
     (folder / "sounds").mkdir(exist_ok=True)
     time = np.arange(int(RATE * SECONDS)) / RATE
-    hisses = rng.uniform(-1, 1, size=(len(item_ids), len(time)))
-    for item, hiss_sound, (pitch, fading, hiss, brightness, tremolo, glide) in zip(
-        item_ids, hisses, dials, strict=True
-    ):
-        frequency = 150 * 8**pitch * (1 + (glide - 0.5) * time)  # 150 to 1,200 Hz
-        phase = 2 * np.pi * np.cumsum(frequency) / RATE
-        tone = sum(brightness ** (h - 1) * np.sin(h * phase) / 3 for h in (1, 2, 3))
-        tone = tone * (1 - tremolo * (0.5 + 0.5 * np.sin(2 * np.pi * 8 * time)))
-        wave_form = ((1 - hiss) * tone + hiss * hiss_sound) * np.exp(-12 * fading * time)
+    tones = np.sin(2 * np.pi * np.outer(TONES, time))
+    for item, dial in zip(item_ids, dials, strict=True):
+        *loudness, hiss, fading, tremolo = dial
+        chord = np.array(loudness) @ tones + hiss * rng.uniform(-1, 1, len(time))
+        swell = 1 - tremolo * (0.5 + 0.5 * np.sin(2 * np.pi * TREMOLO * time))
+        samples = chord / 4 * swell * np.exp(-8 * fading * time)  # four parts in (-1, 1)
         with wave.open(str(folder / "sounds" / f"{item}.wav"), "wb") as file:
             file.setparams((1, 2, RATE, len(time), "NONE", "not compressed"))
-            file.writeframes((32_000 * wave_form).astype("<i2").tobytes())
+            file.writeframes((32_000 * samples).astype("<i2").tobytes())

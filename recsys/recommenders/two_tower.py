@@ -1,13 +1,14 @@
 """The two towers as a ranker: user vectors asked of an index of item vectors."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
 from recsys.index.index import Index
-from recsys.index.topk import TopK
+from recsys.index.topk import TopK, top_k_of_scores
 from recsys.recommenders.ranker import Abilities, Queries
 from recsys.towers.two_tower import TwoTower
 
@@ -43,9 +44,41 @@ class TwoTowerRanker:
     ) -> TopK:
         """Return the k best items per query, shapes ``(b, k)``; scores are cosines."""
         vectors = self.towers.user_vectors(queries.users, queries.histories)
-        return self.index.query(vectors, k, exclude=exclude, candidates=candidates)
+        able = self.scorable
+        if able.all():
+            return self.index.query(vectors, k, exclude=exclude, candidates=candidates)
+        allowed = able if candidates is None else able & candidates
+        found = self.index.query(vectors, k, exclude=exclude, candidates=allowed)
+        rest = ~able if candidates is None else ~able & candidates
+        return _fill(found, rest, exclude)
+
+    @cached_property
+    def scorable(self) -> NDArray[np.bool_]:
+        """Items with a training row or content, ``(n_items,)``; others come last, scored -1."""
+        able: NDArray[np.bool_] = self.towers.items.scorable.cpu().numpy()
+        return able
 
     def similar(self, items: NDArray[np.int32], k: int) -> TopK:
         """Return the k items nearest to each item ``(b,)``, itself left out, shapes ``(b, k)``."""
         itself = Ragged.of([[int(item)] for item in items])
         return self.index.query(self.index.vectors[items], k, exclude=itself)
+
+
+def _fill(found: TopK, rest: NDArray[np.bool_], exclude: Ragged | None) -> TopK:
+    """Append items of ``rest`` by number, scored -1, to the rows that are short of k."""
+    short = np.flatnonzero(found.items[:, -1] < 0)
+    if not len(short) or not rest.any():
+        return found
+    k = found.items.shape[1]
+    more = top_k_of_scores(
+        np.full((len(short), len(rest)), -1.0, dtype=np.float32),
+        k,
+        exclude=None if exclude is None else exclude.take(short),
+        candidates=rest,
+    )
+    items = np.concatenate([found.items[short], more.items], axis=1)
+    scores = np.concatenate([found.scores[short], more.scores], axis=1)
+    order = np.argsort(items < 0, axis=1, kind="stable")[:, :k]  # what there is, then padding
+    found.items[short] = np.take_along_axis(items, order, axis=1)
+    found.scores[short] = np.take_along_axis(scores, order, axis=1)
+    return found

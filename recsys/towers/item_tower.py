@@ -58,6 +58,8 @@ class ItemTower(nn.Module):
     for content.
     """
 
+    known: Tensor  # (n_items,): items with training rows
+
     def __init__(
         self,
         n_items: int,
@@ -77,9 +79,11 @@ class ItemTower(nn.Module):
         """
         super().__init__()
         self.members = members
+        self.register_buffer("known", known)
         self.id = nn.Embedding(n_items, dim)
         self.base = nn.Parameter(torch.randn(dim) * INITIAL_STD)
-        self.contents = nn.ModuleList(_ContentInput(block, dim, known) for block in blocks)
+        inputs = [_ContentInput(block, dim, known) for block in blocks]
+        self.contents = nn.ModuleList(inputs)
         nn.init.normal_(self.id.weight, std=INITIAL_STD)
 
     def forward(self, items: Tensor | None = None) -> Tensor:
@@ -89,11 +93,19 @@ class ItemTower(nn.Module):
             total = total + content(items)
         return unit_vectors(total, self.members)
 
+    @property
+    def scorable(self) -> Tensor:
+        """Items whose vectors mean something: learnt from, or with content; bool ``(n_items,)``."""
+        able = self.known
+        for content in self.contents:
+            able = able | content.present
+        return able
+
 
 def unit_vectors(vectors: Tensor, members: int) -> Tensor:
     """Scale each member's part of ``(b, d)`` to the same length, and the whole to length 1.
 
     The cosine of two such vectors is the mean of their members' cosines.
     """
-    parts = vectors.reshape(len(vectors), members, -1)
+    parts = vectors.unflatten(1, (members, -1))
     return F.normalize(parts, dim=-1).flatten(1) / math.sqrt(members)

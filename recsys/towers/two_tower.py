@@ -74,9 +74,8 @@ class TwoTower(nn.Module):
             ``(members, b, c)``; their mean over the members is the score that is served.
         """
         members = self.config.members
-        user_parts = self.users(users, histories).reshape(len(users), members, -1)
-        item_vectors = self.items(items)
-        item_parts = item_vectors.reshape(len(item_vectors), members, -1)
+        user_parts = self.users(users, histories).unflatten(1, (members, -1))
+        item_parts = self.items(items).unflatten(1, (members, -1))
         cosines = torch.einsum("bmw,cmw->mbc", user_parts, item_parts) * members
         scores: Tensor = cosines * self.log_scale.exp()
         return scores

@@ -50,10 +50,11 @@ class UserTower(nn.Module):
         if self.id is not None:
             total = total + self.id(torch.where(users < 0, self.unknown, users))
         past = F.dropout(self.history(histories.items), self.dropout, self.training)  # (h, d)
-        kept = F.dropout(torch.ones_like(past[:, 0]), self.item_dropout, self.training)
+        kept = torch.ones(len(past), device=past.device)  # (h,)
+        kept = (F.dropout(kept, self.item_dropout, self.training) > 0).float()
         for log_rate, maps in zip(self.log_rates, self.maps, strict=True):
             means = _mean(past, histories, log_rate.exp(), kept)
-            parts = means.reshape(len(means), self.members, -1)
+            parts = means.unflatten(1, (self.members, -1))
             total = total + torch.einsum("bmi,mij->bmj", parts, maps).flatten(1)
         return unit_vectors(total, self.members)
 
@@ -63,8 +64,21 @@ def _mean(past: Tensor, histories: Histories, rate: Tensor, kept: Tensor) -> Ten
 
     Items with 0 in ``kept`` ``(h,)`` count nothing; a history of which nothing is left gives zeros.
     """
-    weights = torch.exp(-rate * histories.ages) * kept
+    ages = _since_newest(histories, kept)
+    weights = torch.exp(-rate * ages) * kept
     sums = weights.new_zeros(len(histories)).index_add(0, histories.rows, weights)
-    shares = weights / sums[histories.rows].clamp_min(torch.finfo(weights.dtype).tiny)
+    shares = weights / sums.clamp_min(1.0)[histories.rows]  # below 1 only where nothing is left
     means = past.new_zeros(len(histories), past.shape[1])
     return means.index_add(0, histories.rows, past * shares[:, None])
+
+
+def _since_newest(histories: Histories, kept: Tensor) -> Tensor:
+    """Ages ``(h,)`` counted from the newest kept item, whose weight then is 1.
+
+    Shares stay the same, but no sum can vanish: its gradient would be infinite.
+    """
+    far = torch.iinfo(torch.int64).max
+    newest = histories.ages.new_full((len(histories),), far).scatter_reduce(
+        0, histories.rows, torch.where(kept > 0, histories.ages, far), "amin"
+    )
+    return (histories.ages - newest[histories.rows]).clamp_min(0)

@@ -179,3 +179,25 @@ def test_saved_towers_give_the_same_vectors(tmp_path_factory: pytest.TempPathFac
     (folder / "weights.safetensors").write_bytes(b"not weights")
     with pytest.raises(ArtifactError, match=r"weights\.safetensors"):
         load_towers(folder, [make_block()])
+
+
+def test_gradients_are_finite_when_forgetting_is_fast_and_the_newest_items_are_dropped() -> None:
+    """The shares of far older items underflow; their sum must not be divided by."""
+    towers = make_towers(history=60, item_dropout=0.9, speeds=1)
+    with torch.no_grad():
+        towers.users.log_rates[:] = 1.5
+    histories = Histories.of(
+        Ragged.of([[n % N_ITEMS for n in range(60)]] * 200), torch.device("cpu")
+    )
+    towers.train()
+    torch.manual_seed(0)
+    towers.users(torch.full((200,), -1), histories)[:, 0].sum().backward()
+    for name, weight in towers.users.named_parameters():
+        assert weight.grad is None or torch.isfinite(weight.grad).all(), name
+
+
+def test_items_without_rows_and_content_cannot_be_scored() -> None:
+    known = np.ones(N_ITEMS, dtype=np.bool_)
+    known[[2, 8]] = False
+    towers = TwoTower(TowersConfig(dim=8), N_USERS, [make_block()], known, seed=0)
+    assert np.flatnonzero(~towers.items.scorable.numpy()).tolist() == [2], "8 has content"
