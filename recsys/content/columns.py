@@ -67,7 +67,7 @@ def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
         numbers = _years(column)
         if numbers is None:
             numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        numbers = np.where(np.isfinite(numbers) & column.notna(), numbers, np.nan)
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
         if np.isnan(numbers).all() and column.notna().any():
             first = column[column.notna()].iloc[0]
             raise DataError(
@@ -86,10 +86,8 @@ def _years(column: pd.Series) -> NDArray[np.float64] | None:
     dates = pd.to_datetime(column, errors="coerce", format="mixed", utc=True)
     if not dates.notna().any():
         return None
-    years: NDArray[np.float64] = (dates.dt.year + (dates.dt.day_of_year - 1) / 366).to_numpy(
-        dtype=np.float64, na_value=np.nan
-    )
-    return years
+    years = dates.dt.year + (dates.dt.day_of_year - 1) / 366
+    return np.asarray(years.to_numpy(na_value=np.nan), dtype=np.float64)
 
 
 def _piece(cell: Any) -> str:

@@ -163,7 +163,7 @@ def _write(folder: Path, keys: Keys, vectors: NDArray[np.float32]) -> None:
 def _read(folder: Path, wanted: Keys) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the vectors ``(w, dim)`` of sorted keys, and which were found ``(w,)``.
 
-    Of a key in several files (two processes that encoded it at once) the first by file name counts.
+    Of a key in several files (two processes encoded it at once) the last by file name counts.
     """
     found = np.zeros(len(wanted), dtype=np.bool_)
     vectors = np.zeros((len(wanted), 0), dtype=np.float32)
@@ -174,9 +174,9 @@ def _read(folder: Path, wanted: Keys) -> tuple[NDArray[np.float32], NDArray[np.b
         if not found.any():
             vectors = np.zeros((len(wanted), records["vector"].shape[1]), dtype=np.float32)
         places = np.minimum(np.searchsorted(wanted, records["key"]), len(wanted) - 1)
-        new = (wanted[places] == records["key"]) & ~found[places]
-        vectors[places[new]] = records["vector"][new]
-        found[places[new]] = True
+        hits = wanted[places] == records["key"]
+        vectors[places[hits]] = records["vector"][hits]
+        found[places[hits]] = True
     return vectors, found
 
 

@@ -59,7 +59,7 @@ def read_vectors(
             NaN or infinite, or no id is an item.
     """
     if path.suffix in {".parquet", ".pq"}:
-        table = _read_parquet(path, ids, item_ids)
+        table = _read_parquet(path, ids, missing, item_ids)
     else:
         table = _read_npy(path, ids, item_ids, catalogue_rows)
     known = np.flatnonzero(table.items >= 0)
@@ -102,8 +102,8 @@ def _read_npy(
     return _Table(matrix, _find_items(path, names, item_ids))
 
 
-def _read_parquet(path: Path, id_column: str | None, item_ids: ItemIds) -> _Table:
-    """The list column of a parquet as a matrix, a null row as NaN, and the items of its rows."""
+def _read_parquet(path: Path, id_column: str | None, missing: str, item_ids: ItemIds) -> _Table:
+    """The list column of a parquet as a matrix, null marked as missing, and its rows' items."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
@@ -124,7 +124,7 @@ def _read_parquet(path: Path, id_column: str | None, item_ids: ItemIds) -> _Tabl
             f"{path}: all lists of {lists[0]!r} must have one width, got "
             f"{sorted(set(widths.tolist()))[:5]}"
         )
-    matrix = np.full((len(column), int(widths[0])), np.nan)
+    matrix = np.full((len(column), int(widths[0])), np.nan if missing == "nan" else 0.0)
     there = np.asarray(column.is_valid())
     matrix[there] = np.asarray(column.drop_null().flatten(), dtype=float).reshape(-1, widths[0])
     names = table.column(id_column).to_pylist()

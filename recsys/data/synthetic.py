@@ -30,7 +30,7 @@ from recsys.config import SyntheticConfig
 from recsys.errors import ConfigError
 from recsys.files import write_json
 
-__all__ = ["generate"]
+__all__ = ["THEMES", "generate"]
 
 Numbers = NDArray[np.float64]
 

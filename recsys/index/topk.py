@@ -157,7 +157,9 @@ def _order_keys(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
     torch.topk breaks ties as it likes; on these keys there are none.
     """
-    bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.int32).astype(np.int64)
-    sortable = np.where(bits >= 0, bits, np.int64(-(2**31)) - bits)  # -0.0 was made 0.0 above
-    keys: NDArray[np.int64] = (sortable << 32) - np.arange(scores.shape[1], dtype=np.int64)
+    bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.int32)  # 0.0 for -0.0: they tie
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)  # bits of negative floats run the other way
+    keys = bits.astype(np.int64)
+    keys <<= 32
+    keys -= np.arange(scores.shape[1], dtype=np.int64)
     return keys

@@ -53,8 +53,13 @@ _ALL = (
         ),
         seeded=True,
     ),
-    Baseline("bpr", fit_bpr, ({"dim": 64, "epochs": 50}, {"dim": 64, "epochs": 100}), seeded=True),
-    Baseline("ease", fit_ease, tuple({"regularization": r} for r in (300.0, 50.0, 100.0, 1000.0))),
+    Baseline(
+        "bpr",
+        fit_bpr,
+        ({"dim": 64, "epochs": 50}, {"dim": 32, "epochs": 50}, {"dim": 64, "epochs": 100}),
+        seeded=True,
+    ),
+    Baseline("ease", fit_ease, tuple({"regularization": r} for r in (300.0, 100.0, 500.0, 1000.0))),
 )
 
 BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in _ALL}

@@ -24,15 +24,19 @@ def index_stage(run: Run, seed: int) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
         towers = load_towers(run.folder("towers", seed), load_blocks(run.folder("content")))
-        index = build_index(
-            towers.item_vectors(), run.config.index, ids_digest=dataset.item_ids.digest
-        )
-        index.save(folder)
         learnt = split.learnable(refit=run.config.split.refit)
         everybody = np.unique(learnt.users)
         asked = np.random.default_rng(0).permutation(everybody)[:ASKED]
-        vectors = towers.user_vectors(asked, learnt.histories().take(asked))
-        measured = recall_against_exact(index, vectors, k=20)
+        histories = learnt.histories().take(asked)
+        askers = towers.user_vectors(asked, histories)
+        index = build_index(
+            towers.item_vectors(),
+            run.config.index,
+            ids_digest=dataset.item_ids.digest,
+            askers=askers,
+        )
+        index.save(folder)
+        measured = recall_against_exact(index, askers, k=20, exclude=histories)
         return {"seed": seed, **measured}
 
     return Stage(

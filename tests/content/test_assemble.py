@@ -70,7 +70,7 @@ def test_a_table_that_cannot_be_used(
 
 def test_without_a_catalogue_there_are_no_columns(tmp_path: Path) -> None:
     nothing = pd.DataFrame(index=pd.RangeIndex(4))
-    with pytest.raises(ConfigError, match="none .is there an items = FILE"):
+    with pytest.raises(ConfigError, match=r"none \(is there an items = FILE"):
         content_blocks(nothing, ITEMS, ROWS, {"genres": GENRES}, VectorStore(tmp_path))
 
 

@@ -29,7 +29,7 @@ def test_texts_follow_the_order_of_the_columns() -> None:
 
 
 def test_whole_years_and_dates_read_naturally() -> None:
-    catalogue = pd.DataFrame({"year": [1995, 2001], "day": pd.to_datetime(["1995-12-15", None])})
+    catalogue = pd.DataFrame({"year": [1995, 2001], "day": [pd.Timestamp("1995-12-15"), pd.NaT]})
     assert texts(catalogue) == ["1995. 1995-12-15", "2001"]
 
 
@@ -67,7 +67,7 @@ def test_number_rows_mark_what_is_missing() -> None:
 
 
 def test_missing_dates_are_missing_numbers() -> None:
-    catalogue = pd.DataFrame({"day": pd.to_datetime(["1995-12-15", None])})
+    catalogue = pd.DataFrame({"day": [pd.Timestamp("1995-12-15"), pd.NaT]})
     (first,), (second,) = number_rows(catalogue)
     assert np.isfinite(first) and np.isnan(second)
 

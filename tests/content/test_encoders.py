@@ -15,7 +15,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "usage"), [("sbert", "sbert:MODEL"), ("sbert:", "sbert:MODEL"), ("numbers:3", "numbers")]
+    ("name", "usage"),
+    [("sbert", "sbert:MODEL"), ("sbert:", "sbert:MODEL"), ("numbers:3", "numbers")],
 )
 def test_a_name_used_wrongly(name: str, usage: str) -> None:
     with pytest.raises(ConfigError, match=f"write '{usage}'"):

@@ -10,8 +10,8 @@ WIDTH = 1 + BUMPS
 def test_standard_score_of_what_is_there() -> None:
     rows = [(1990.0,), (2000.0,), (np.nan,), (2010.0,)]
     vectors, present = NumberEncoder.fit(rows).encode(rows)
-    deviation = np.std([1990, 2000, 2010])
-    np.testing.assert_allclose(vectors[:, 0], [-10 / deviation, 0, 0, 10 / deviation], rtol=1e-6)
+    expected = np.array([-10, 0, 0, 10]) / np.std([1990, 2000, 2010])
+    np.testing.assert_allclose(vectors[:, 0], expected, rtol=1e-6)
     assert present.tolist() == [True, True, False, True]
     assert not vectors[2].any()
 
@@ -23,6 +23,13 @@ def test_bumps_follow_quantiles() -> None:
     nearest = vectors[:, 1:].argmax(axis=1)
     assert np.bincount(nearest, minlength=BUMPS).tolist() == [1_000] * BUMPS
     assert (np.diff(nearest[np.argsort(column)]) >= 0).all()
+
+
+def test_bumps_are_the_same_from_either_end() -> None:
+    column = np.array([1.0, 1, 1, 2, 5, 5, 9])
+    up, _ = NumberEncoder.fit([(x,) for x in column]).encode([(x,) for x in column])
+    down, _ = NumberEncoder.fit([(-x,) for x in column]).encode([(-x,) for x in column])
+    np.testing.assert_allclose(up[:, 1:], down[:, :0:-1], atol=1e-6)
 
 
 def test_a_tower_can_like_the_middle_only() -> None:

@@ -140,9 +140,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offline", ["1", "0"])
 @pytest.mark.parametrize("model", ["nobody/nothing", "no-such-model", "../no/such/folder"])
-def test_a_model_that_is_nowhere(
-    model: str, offline: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_is_nowhere(model: str, offline: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
     with pytest.raises(ConfigError) as error:
         SentenceEncoder(model)

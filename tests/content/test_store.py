@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -131,6 +132,20 @@ def test_half_a_file_of_a_killed_writer_is_ignored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.encode(Untouchable(), words(5)).encoded.vectors, expected)
 
 
+def test_killed_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = VectorStore(tmp_path / "whole").encode(Fake(), words(9)).encoded.vectors
+
+    def dies(file: IO[bytes], *_: object, **__: object) -> None:
+        file.write(b"half")
+        raise Killed
+
+    store = VectorStore(tmp_path / "broken")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(np, "save", dies)
+        store.encode(Fake(), words(9))
+    np.testing.assert_array_equal(store.encode(Fake(), words(9)).encoded.vectors, whole)
+
+
 def test_two_writers_at_once(tmp_path: Path) -> None:
     alone = VectorStore(tmp_path / "alone").encode(Fake(), words(9)).encoded.vectors
 
@@ -196,7 +211,7 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.zeros((1, 3))])
 def test_what_an_encoder_must_not_make(tmp_path: Path, bad: np.ndarray) -> None:
     class Broken(Fake):
-        def encode(self, contents: Sequence[object]) -> Encoded:
+        def encode(self, contents: Sequence[object]) -> Encoded:  # noqa: ARG002
             return Encoded(bad.astype(np.float32), np.ones(len(bad), dtype=np.bool_))
 
     with pytest.raises(DataError, match="fake: made vectors of shape"):

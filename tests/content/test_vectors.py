@@ -90,20 +90,33 @@ def test_marked_rows_are_absent(
     check(encoded, {2: [1, 2], 3: [5, 6]})
 
 
+def test_a_zero_in_a_vector_is_a_number(tmp_path: Path) -> None:
+    matrix = MATRIX.copy()
+    matrix[:, 0] = 0
+    path = save(tmp_path / "v.npy", matrix)
+    encoded, _ = read(path, by_line(tmp_path, 30, 10, 40), "zero")
+    check(encoded, {2: [0, 2], 0: [0, 4], 3: [0, 6]})
+
+
 def test_zeros_are_vectors_where_nan_marks_absence(tmp_path: Path) -> None:
     path = save(tmp_path / "v.npy", np.zeros((3, 2)))
     encoded, _ = read(path, by_line(tmp_path, 30, 10, 40), "nan")
     assert encoded.present.tolist() == [True, False, True, True]
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64(), 2)])
-def test_parquet_with_a_list_column(tmp_path: Path, kind: pa.DataType) -> None:
-    vectors = pa.array([[1, 2], None, [5, 6], [7, 8]], kind)
-    table = pa.table({"sku": [30, 10, 40, 99], "vector": vectors})
+@pytest.mark.parametrize("missing", ["nan", "zero"])
+def test_parquet_with_a_list_column(tmp_path: Path, missing: Literal["nan", "zero"]) -> None:
+    table = pa.table({"sku": [30, 10, 40, 99], "vector": [[1, 2], None, [5, 6], [7, 8]]})
     pq.write_table(table, tmp_path / "v.parquet")
-    encoded, notes = read(tmp_path / "v.parquet")
+    encoded, notes = read(tmp_path / "v.parquet", missing=missing)
     check(encoded, {2: [1, 2], 3: [5, 6]})
-    assert len(notes) == 1
+    assert notes == ("v.parquet: 1 of 4 vectors are of no item of the data",)
+
+
+def test_parquet_with_lists_of_fixed_size(tmp_path: Path) -> None:
+    vectors = pa.array([[1, 2], [3, 4]], pa.list_(pa.float64(), 2))
+    pq.write_table(pa.table({"sku": [30, 10], "vector": vectors}), tmp_path / "v.parquet")
+    check(read(tmp_path / "v.parquet")[0], {2: [1, 2], 0: [3, 4]})
 
 
 def test_parquet_names_its_id_column(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annoy import AnnoyIndex
 from suites.index_answers import QUERIES, VECTORS, as_unit, clustered
 from suites.index_suite import DIGEST, IndexSuite
 
@@ -13,8 +14,9 @@ from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
 from recsys.index import forest
 from recsys.index.calibration import recall_against_exact
-from recsys.index.exact import ExactIndex
+from recsys.index.exact import ExactIndex, exact_top_k
 from recsys.index.forest import AnnoyForest
+from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 
 LOOKS_AT_A_QUARTER = IndexConfig(trees=20, inspect=0.25, at_least=1)
@@ -60,18 +62,21 @@ def test_what_is_found_depends_neither_on_k_nor_on_exclusions(
     index = AnnoyForest.build(items, IndexConfig(trees=3, inspect=0.02, at_least=1))
     many = index.query(users, 30).items
     assert np.array_equal(index.query(users, 5).items, many[:, :5])
-    exclude = Ragged.of(many[:, :10].tolist())
-    assert np.array_equal(index.query(users, 20, exclude=exclude).items, many[:, 10:])
+    exclude = Ragged.of(many[:, :25].tolist())
+    assert np.array_equal(index.query(users, 5, exclude=exclude).items, many[:, 25:])
     exact = ExactIndex.build(items).query(users, 30).items
     assert not np.array_equal(many, exact), "the forest is too good to show anything here"
 
 
 def test_askers_decide_how_far_it_looks(items: Vectors) -> None:
-    strangers = as_unit(np.random.default_rng(0).normal(size=(100, 24)))
+    """Those who stand in the middle look at more of the items than the items do."""
+    random = np.random.default_rng(0)
+    strangers = as_unit(items.mean(axis=0) + 0.02 * random.normal(size=(64, items.shape[1])))
     config = IndexConfig(trees=20, inspect=0.2)
-    for askers in (strangers, items):
+    for askers in (strangers, items[:64]):
         index = AnnoyForest.build(items, config, askers=askers)
-        assert index.inspected(askers[:100]).mean() == pytest.approx(0.2 * len(items), rel=0.15)
+        assert 0.9 * index.budget < index.inspected(askers).mean() <= index.budget
+    assert index.inspected(strangers).mean() > index.budget, "the two kinds should differ"
 
 
 def test_the_share_has_a_least_and_a_most(items: Vectors) -> None:
@@ -109,6 +114,31 @@ def test_candidates_far_away_are_found(items: Vectors, users: Vectors) -> None:
     assert np.array_equal(found.items, right.items)
 
 
+def test_more_is_fetched_where_not_all_are_candidates(
+    index: AnnoyForest, users: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that hardly anybody needs the exact search that would make up for it."""
+    helped_out = []
+
+    def watched(vectors: Vectors, queries: Vectors, *args: Any, **settings: Any) -> TopK:
+        helped_out.append(len(queries))
+        return exact_top_k(vectors, queries, *args, **settings)
+
+    monkeypatch.setattr(forest, "exact_top_k", watched)
+    candidates = np.random.default_rng(0).random(len(index)) < 0.4
+    index.query(users, 20, candidates=candidates)
+    assert sum(helped_out) <= 0.1 * len(users)
+
+
+def test_the_file_is_of_annoy_with_angular_distances(index: AnnoyForest, tmp_path: Path) -> None:
+    index.save(tmp_path)
+    plain = AnnoyIndex(24, "angular")
+    plain.load(str(tmp_path / "items.annoy"))
+    assert (plain.get_n_items(), plain.get_n_trees()) == (3_000, 50)
+    cosine = float(index.vectors[3] @ index.vectors[9])
+    assert plain.get_distance(3, 9) == pytest.approx(np.sqrt(2 - 2 * cosine), abs=1e-5)
+
+
 def test_another_seed_is_another_forest(items: Vectors, tmp_path: Path) -> None:
     for seed in (0, 1):
         AnnoyForest.build(items[:400], IndexConfig(seed=seed)).save(tmp_path / str(seed))
@@ -127,9 +157,14 @@ def test_damage_is_seen_before_annoy_maps_the_file(
         raise AssertionError("Annoy was given a damaged file")
 
     monkeypatch.setattr(forest, "AnnoyIndex", map_file)
-    for damaged in (content[:-4], content[:-1] + b"?", b"", content + b"more"):
+    for damaged, says in (
+        (content[:-4], "bytes, expected"),
+        (b"", "0 bytes, expected"),
+        (content + b"more", "bytes, expected"),
+        (content[:-1] + b"?", "the content is not what was saved"),
+    ):
         path.write_bytes(damaged)
-        with pytest.raises(ArtifactError, match="build the index again"):
+        with pytest.raises(ArtifactError, match=says):
             AnnoyForest.load(tmp_path, ids_digest=DIGEST)
 
 
