@@ -65,14 +65,13 @@ class _Progress:
     scores: dict[int, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def best(self) -> int:
-        """The epoch with the best validation score; the earlier of equals."""
-        return max(self.scores, key=lambda epoch: (self.scores[epoch], -epoch))
+    def best(self, last: int) -> int:
+        """The epoch with the best validation score, the earlier of equals; without any the last."""
+        return max(self.scores, key=lambda e: (self.scores[e], -e)) if self.scores else last
 
     def should_stop(self, patience: int) -> bool:
         """Whether the last ``patience`` scorings were no better than one before."""
-        return bool(self.scores) and sum(e > self.best for e in self.scores) >= patience
+        return sum(epoch > self.best(0) for epoch in self.scores) >= patience
 
 
 def fit(
@@ -194,29 +193,30 @@ class _Fit:
     def search(self) -> tuple[int, dict[str, Tensor]]:
         """Train on train until validation gets no better: the best epoch and its weights."""
         progress, training = self.progress, self.training
+        last = training.epochs
         if progress.phase == "refit":
-            return progress.best, {}
+            return progress.best(last), {}
         task = self.split.task("validation")
         learner, best = self.learner(self.split.train), dict[str, Tensor]()
         self._resume(learner, best)
         if progress.should_stop(training.patience):
-            return progress.best, best
+            return progress.best(last), best
         rows = self.split.train
         with progress_bar() as bar:
-            shown = bar.add_task("training", total=training.epochs, completed=learner.epoch)
-            for report in train(learner, rows, training, seed=self.seed, until=training.epochs):
-                due = report.epoch % training.score_every == 0 or report.epoch == training.epochs
+            shown = bar.add_task("training", total=last, completed=learner.epoch)
+            for report in train(learner, rows, training, seed=self.seed, until=last):
+                due = report.epoch % training.score_every == 0 or report.epoch == last
                 score = _validation_score(learner.towers, task) if due else None
                 if score is not None:
                     progress.scores[report.epoch] = score
-                    if progress.best == report.epoch:
-                        best.update(_copy(learner.towers))
+                if progress.best(last) == report.epoch:
+                    best.update(_copy(learner.towers))
                 self._note("search", report, score, learner, best)
                 bar.update(shown, completed=report.epoch, description=_describe(progress))
                 if progress.should_stop(training.patience):
                     break
             bar.update(shown, total=learner.epoch)
-        return progress.best, best
+        return progress.best(last), best
 
     def refit(self, epochs: int) -> Learner:
         """Train on train + validation for the chosen number of epochs."""
@@ -254,10 +254,10 @@ class _Fit:
             self.resumable = False
 
 
-def _validation_score(towers: TwoTower, task: Task) -> float:
-    """NDCG@10 of exact ranking; with nothing to be asked every epoch is as good as the last."""
+def _validation_score(towers: TwoTower, task: Task) -> float | None:
+    """NDCG@10 of exact ranking; None when the validation part has nothing to ask."""
     if not len(task.truth):
-        return 0.0
+        return None
     ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
     return evaluate_ranker(ranker, task, ks=(10,)).means[CHOSEN_BY]
 

@@ -10,8 +10,12 @@ import torch
 import recsys
 from recsys.config import TowersConfig, TrainingConfig
 from recsys.data.dataset import Dataset
+from recsys.data.protocols import Part
 from recsys.data.splits import Split, split
+from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.fitting import Fitted, Phase, fit_towers
+from recsys.index.exact import ExactIndex
+from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.training.loop import EpochReport
 
 TOWERS = TowersConfig(dim=8)
@@ -94,11 +98,31 @@ def test_validation_chooses_the_epoch_and_patience_ends_the_search(parts: Split)
 
 
 def test_without_refit_the_best_epoch_is_kept_not_the_last(parts: Split) -> None:
-    training = TRAINING.model_copy(update={"score_every": 1})
+    training = TRAINING.model_copy(update={"score_every": 1, "epochs": 40, "patience": 40})
     fitted = fit_towers(parts, (), TOWERS, training, seed=0, refit=False)
-    shorter = training.model_copy(update={"patience": 1_000})
-    exactly = fit_towers(parts, (), TOWERS, shorter, seed=0, refit=False)
-    assert same(fitted, exactly)
+    assert fitted.epochs < 40, "the case needs a best epoch before the last"
+    ranker = TwoTowerRanker(fitted.towers, ExactIndex.build(fitted.towers.item_vectors()))
+    score = evaluate_ranker(ranker, parts.task("validation"), ks=(10,)).means["ndcg@10"]
+    assert score == fitted.scores[fitted.epochs] == max(fitted.scores.values())
+    assert score != fitted.scores[40]
+
+
+def test_of_equal_scores_the_earlier_epoch_wins(
+    parts: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.fitting._validation_score", lambda *_: 0.5)
+    fitted = fit_towers(parts, (), TOWERS, TRAINING, seed=0)
+    assert fitted.epochs == TRAINING.score_every
+    assert list(fitted.scores) == [2, 4, 6], "patience ends it after two that are no better"
+
+
+def test_with_nothing_to_choose_by_all_epochs_are_done(parts: Split) -> None:
+    rest = np.where(parts.parts == Part.VALIDATION, Part.TEST, parts.parts).astype(np.int8)
+    blind = Split(parts.protocol, parts.log, rest, parts.item_parts)
+    for refit in (True, False):
+        fitted = fit_towers(blind, (), TOWERS, TRAINING, seed=0, refit=refit)
+        assert (fitted.epochs, fitted.scores) == (TRAINING.epochs, {})
+    assert np.isfinite(fitted.towers.item_vectors()).all()
 
 
 def test_the_test_part_changes_nothing(parts: Split) -> None:

@@ -1,4 +1,4 @@
-"""What is text worth where its worth is known? ``python pipelines/benchmarks/worth_of_content.py``
+"""What is text worth where its worth is known?
 
 On generated data (``source = "synthetic"``) text shows half of what decides. A tower that reads it
 must beat one that has ids alone; one that reads another item's text must not.
@@ -28,7 +28,7 @@ def main() -> None:
     """Print NDCG@10 of towers with the text, with shuffled text, and without."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = DataConfig(source="synthetic", synthetic=SyntheticConfig())
+        config = DataConfig(source="synthetic", synthetic=SyntheticConfig(items=1_000))
         dataset = Dataset.from_config(config, folder=folder)
         ids, rows = dataset.item_ids, dataset.catalogue_rows
         store = VectorStore(folder / "vectors")
@@ -36,9 +36,8 @@ def main() -> None:
     cut = split(dataset, "user-time")
     order = np.random.default_rng(0).permutation(len(text.vectors))
     shuffled = ContentBlock("text", text.vectors[order], text.present[order])
-    print(
-        f"{dataset!r}\n{config.synthetic!r}\n\n| text | ndcg@10 | against none | seeds |\n|---|--:|--:|---|"
-    )
+    print(f"{dataset!r}\n{config.synthetic!r}\n")
+    print("| text | ndcg@10 | against none | seeds |\n|---|--:|--:|---|")
     means: dict[str, float] = {}
     for label, blocks in {"none": (), "real": (text,), "shuffled": (shuffled,)}.items():
         scores = []
@@ -48,9 +47,8 @@ def main() -> None:
             scores.append(evaluate_ranker(ranker, cut.task("test")).means["ndcg@10"])
         means[label] = float(np.mean(scores))
         change = means[label] / means["none"] - 1
-        print(
-            f"| {label} | {means[label]:.4f} | {change:+.1%} | {min(scores):.4f}-{max(scores):.4f} |"
-        )
+        span = f"{min(scores):.4f}-{max(scores):.4f}"
+        print(f"| {label} | {means[label]:.4f} | {change:+.1%} | {span} |")
 
 
 if __name__ == "__main__":

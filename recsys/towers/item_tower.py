@@ -55,7 +55,8 @@ class ItemTower(nn.Module):
     """Adds a learned id and one projection a content block, then scales to length 1.
 
     ``vector(i) = normalise(base + id[i] + sum over blocks of project(content[i]) or missing)``,
-    each member's part by itself (`unit_vectors`).
+    each member's part by itself (`unit_vectors`). An item without training rows has no id to speak
+    of: it lies where its content puts it.
 
     A block that an item lacks adds a learned "missing" vector instead: zeros or a mean would pass
     for content.
@@ -91,7 +92,9 @@ class ItemTower(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Return unit vectors ``(b, d)`` of item numbers ``(b,)``; of all items when None."""
-        total = self.base + (self.id.weight if items is None else self.id(items))
+        ids = self.id.weight if items is None else self.id(items)
+        known = self.known if items is None else self.known[items]
+        total = self.base + ids * known[:, None]
         for content in self.contents:
             total = total + content(items)
         return unit_vectors(total, self.members)

@@ -140,11 +140,12 @@ def _loss(
     device = towers.device
     targets, positives = batch.targets, batch.positives
     items = None if probabilities is None else np.unique(targets.values)
+    scored = None if items is None else to_device(items.astype(np.int64), device)
     with autocast(device):
         scores = towers(
             to_device(batch.users.astype(np.int64), device),
             Histories.of(batch.histories, device),
-            None if items is None else to_device(items.astype(np.int64), device),
+            scored,
         ).float()
     columns, taken = targets.values.astype(np.int64), positives.values.astype(np.int64)
     taken_rows = positives.row_numbers
@@ -153,7 +154,9 @@ def _loss(
         here = np.isin(taken, items)
         columns, taken = np.searchsorted(items, columns), np.searchsorted(items, taken[here])
         taken_rows = taken_rows[here]
-    barred = torch.zeros(scores.shape[1:], dtype=torch.bool, device=device)
+    # An item that nobody could take yet is no negative: its content would be learnt to be bad.
+    known = towers.items.known if items is None else towers.items.known[scored]
+    barred = (~known).repeat(len(batch.users), 1)
     barred[to_device(taken_rows, device), to_device(taken, device)] = True
     rows = to_device(targets.row_numbers, device)
     chosen = to_device(columns, device)

@@ -185,7 +185,7 @@ def test_gradients_are_finite_when_forgetting_is_fast_and_the_newest_items_are_d
     """The shares of far older items underflow; their sum must not be divided by."""
     towers = make_towers(history=60, item_dropout=0.9, speeds=1)
     with torch.no_grad():
-        towers.users.log_rates[:] = 1.5
+        towers.users.log_rates[:] = math.log(8)  # exp(-8 age) underflows from age 12 on
     histories = Histories.of(
         Ragged.of([[n % N_ITEMS for n in range(60)]] * 200), torch.device("cpu")
     )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recsys.config import TowersConfig, TrainingConfig
+from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
 from recsys.errors import DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
@@ -105,3 +106,23 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
     assert max(rates) <= CONFIG.learning_rate
     assert rates[-1] < 0.1 * CONFIG.learning_rate
+
+
+def test_an_item_that_nobody_took_is_no_negative() -> None:
+    """Neither its id nor what its content is learnt to mean may move."""
+    rows = make_rows()
+    rows = rows.take(rows.items != 5)
+    vectors = np.zeros((N_ITEMS, 2), dtype=np.float32)
+    vectors[5] = 1.0  # content that this item alone has
+    present = np.zeros(N_ITEMS, dtype=np.bool_)
+    present[[4, 5]] = True
+    block = ContentBlock("text", vectors, present)
+    towers = TwoTower(TowersConfig(dim=16), N_USERS, [block], rows.item_counts() > 0, seed=0)
+    config = CONFIG.model_copy(update={"weight_decay": 0.0})
+    before = weights(Learner(towers, config))
+    list(train(Learner(towers, config), rows, config, seed=0, until=3))
+    after = weights(Learner(towers, config))
+    torch.testing.assert_close(after["items.id.weight"][5], before["items.id.weight"][5])
+    name = "items.contents.0.project.weight"
+    torch.testing.assert_close(after[name], before[name])
+    assert not torch.equal(after["items.id.weight"][4], before["items.id.weight"][4])
