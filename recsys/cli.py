@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from recsys import __version__
 from recsys.config_file import load_config
 from recsys.errors import ConfigError, RecsysError
-from recsys.progress import console, set_quiet
+from recsys.progress import set_quiet
 
 __all__ = ["main"]
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     help="Two towers over ids and content, learnt from your log, served from an Annoy index.",
 )
 output = Console(highlight=False)  # results go to standard output, bars and messages to the other
+errors = Console(stderr=True)  # not silenced by --quiet
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
 Overrides = Annotated[
@@ -56,13 +58,9 @@ def main() -> None:
 
 
 def _fail(error: RecsysError, code: int) -> None:
-    Console(stderr=True).print(f"[red]error:[/red] {_escaped(str(error))}", soft_wrap=True)
+    errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
     logging.getLogger("recsys").info("stopped: %s", error)
     sys.exit(code)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 @app.callback(invoke_without_command=True)
@@ -86,9 +84,10 @@ def _init(
     if out.exists() and not force:
         raise ConfigError(f"{out}: is there already; take another --out, or --force to replace it")
     proposal = propose(files)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(proposal.toml(relative_to=out.parent), encoding="utf-8")
     for reason in proposal.reasons:
-        output.print(_escaped(reason))
+        output.print(escape(reason))
     output.print(f"\nwrote {out}; next: recsys check {out}, then recsys run {out}")
 
 
@@ -97,15 +96,20 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
+    from recsys.stages.prepare import cut_log
 
     loaded = load_config(config, overrides or ())
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
     report = check_fitness(dataset)
+    try:
+        cut = repr(cut_log(dataset, loaded.split))
+    except RecsysError as error:
+        cut = f"not fit: {error}"
     if as_json:
-        output.print_json(json.dumps(report.as_dict()))
+        output.print_json(json.dumps(report.as_dict() | {"split": cut}))
     else:
-        output.print(_escaped("\n".join(report.lines())), soft_wrap=True)
+        output.print(escape("\n".join([*report.lines(), cut])), soft_wrap=True)
 
 
 @app.command("run")
@@ -124,17 +128,22 @@ def _run(
     from recsys.stages.command import Command
 
     command = Command.of(config, overrides or (), out, seeds)
-    _talk(command.out, quiet=quiet, verbose=verbose)
     if dry_run:
         command.print_plan(output, as_json=as_json)
         return
+    _talk(command.out, quiet=quiet, verbose=verbose)
     failures = command.go(force=force)
     if as_json:
         output.print_json(json.dumps(command.report()))
     elif not quiet:
         command.print_summary(output)
+    _fall_short(failures)
+
+
+def _fall_short(failures: list[str]) -> None:
+    """Say which minimum was missed, and fail."""
     for failure in failures:
-        console.print(f"[red]{failure}[/red]")
+        errors.print(f"[red]{escape(failure)}[/red]", soft_wrap=True)
     if failures:
         raise typer.Exit(1)
 
@@ -172,13 +181,15 @@ def _one_stage(
     from recsys.stages.command import Command
 
     command = Command.of(config, overrides or (), out, seeds, **wishes)
-    _talk(command.out, quiet=quiet, verbose=verbose)
     if dry_run:
         command.print_plan(output, (name,), as_json=as_json)
         return
+    _talk(command.out, quiet=quiet, verbose=verbose)
     facts = command.stage(name, force=force)
     if as_json:
         output.print_json(json.dumps(facts))
+    if name == "evaluate":
+        _fall_short(command.below_minimum())
 
 
 _stage_command("prepare", "Read, check and split the log.")
@@ -207,7 +218,7 @@ def _recommend(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the top k of everybody, or of the users in a file."""
+    """Write the top k of everybody, or of the users in a file, in place of what was written."""
     words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
     _one_stage(
         "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
@@ -273,7 +284,7 @@ def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger("recsys")
     logger.setLevel(logging.DEBUG)
-    terminal = RichHandler(console=console, show_time=False, show_path=False)
+    terminal = RichHandler(console=errors, show_time=False, show_path=False)
     terminal.setLevel(logging.INFO if verbose else logging.WARNING)
     file = logging.FileHandler(out / "recsys.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -5,7 +5,7 @@ are relative to where the command runs. ``{data_root}`` in a path stands for the
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -55,7 +55,7 @@ class SyntheticConfig(Section):
     noise: float = Field(
         default=0.1, ge=0
     )  # standard deviation of what no content shows, tastes have 1
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class DataConfig(Section):
@@ -92,6 +92,8 @@ class DataConfig(Section):
     def _has_a_log(self) -> "DataConfig":
         if self.source == "sequences" and not self.interactions:
             raise ValueError('source = "sequences" needs interactions = FILE')
+        if self.source not in (None, "sequences") and self.interactions:
+            raise ValueError(f'give either source = "{self.source}" or interactions, not both')
         return self
 
 
@@ -101,7 +103,7 @@ class SplitConfig(Section):
     protocol: Protocol = "user-time"
     test_fraction: float = Field(default=0.2, gt=0, lt=1)  # of a user's rows, all rows, or items
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)  # of each user's training rows
-    seed: int = 0  # of random, cold-items, cold-users
+    seed: int = Field(default=0, ge=0, lt=2**31)  # of random, cold-items, cold-users
     column: str | None = None  # of the log, with protocol = "column"
     train: Path | None = None  # with protocol = "files"
     validation: Path | None = None
@@ -185,7 +187,7 @@ class IndexConfig(Section):
     at_least: int = Field(default=300, ge=1)  # items looked at however few that share is
     at_most: int = Field(default=5_000, ge=1)  # and however many
     n_jobs: int = Field(default=1, ge=1)  # 1: the same file every time
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class RecommendConfig(Section):
@@ -202,7 +204,7 @@ class EvaluationConfig(Section):
     """What is measured against what."""
 
     candidates: Literal["train", "catalogue"] = "train"
-    ks: tuple[int, ...] = (10, 20)
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
     baselines: tuple[Literal["popularity", "item-knn", "als", "bpr", "ease"], ...] = (
         "popularity",
         "item-knn",
@@ -226,7 +228,7 @@ class TrackingConfig(Section):
 class Config(Section):
     """The whole configuration."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     data_root: Path | None = None
     data: DataConfig
     split: SplitConfig = SplitConfig()

@@ -22,7 +22,6 @@ PATHS = {
     "data": ("interactions", "items", "users", "path"),
     "split": ("train", "validation", "test"),
 }
-CONTENT_PATHS = ("vectors", "ids")
 NOT_FILES = ("items", "row")  # what [content.NAME] ids may say instead of a file's name
 
 
@@ -122,15 +121,20 @@ def _resolve_paths(tables: dict[str, Any], base: Path) -> dict[str, Any]:
     content = resolved.get("content")
     if isinstance(content, dict):
         resolved["content"] = {
-            name: {
-                k: absolute(v) if k in CONTENT_PATHS and v not in NOT_FILES else v
-                for k, v in table.items()
-            }
+            name: {k: absolute(v) if _is_path(k, v, table) else v for k, v in table.items()}
             if isinstance(table, dict)
             else table
             for name, table in content.items()
         }
     return resolved
+
+
+def _is_path(key: str, value: Any, table: dict[str, Any]) -> bool:
+    """Whether a value of a [content.NAME] table names a file; a parquet's ids are a column."""
+    if key == "ids":
+        of_parquet = str(table.get("vectors", "")).endswith((".parquet", ".pq"))
+        return value not in NOT_FILES and not of_parquet
+    return key == "vectors"
 
 
 def _fill_data_root(tables: dict[str, Any]) -> dict[str, Any]:

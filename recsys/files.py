@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "digest_json",
     "read_json",
     "remove_folder",
+    "restore_folder",
     "write_json",
 ]
 
@@ -31,9 +33,11 @@ BLOCK = 1 << 20  # bytes read at a time while hashing
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its place when the block ends well.
 
-    An exception (or a kill) leaves the old ``path`` as it was.
+    An exception leaves the old ``path`` as it was, and so does a kill, but for the moment between
+    the last two renames: then the next call, or `restore_folder`, puts the old one back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(path)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     for leftover in (partial, old):
         remove_folder(leftover)
@@ -43,6 +47,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path.rename(old)
     partial.rename(path)
     remove_folder(old)
+
+
+def restore_folder(path: Path) -> None:
+    """Put back the folder that `atomic_folder` had set aside when it was killed."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        old.rename(path)
 
 
 def remove_folder(folder: Path) -> None:
@@ -61,7 +72,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def digest_file(path: Path) -> str:
-    """Return the sha256 of the file's bytes, as hex."""
+    """Return the sha256 of the file's bytes, as hex; a file is not read twice in vain."""
+    about = path.stat()
+    return _digest_bytes(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_bytes(path: Path, size: int, changed: int) -> str:  # noqa: ARG001  (of the cache's key)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

@@ -22,7 +22,7 @@ from recsys.data.tasks import Task
 from recsys.device import pick_device
 from recsys.errors import ArtifactError
 from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.files import read_json
+from recsys.files import read_json, restore_folder
 from recsys.index.exact import ExactIndex
 from recsys.index.index import build_index
 from recsys.progress import progress_bar
@@ -180,7 +180,10 @@ class _Fit:
         self.device = pick_device(training.device)
         self.progress = _Progress()
         self.saved = time.monotonic()
-        self.resumable = checkpoint is not None and checkpoint.is_dir()
+        self.resumable = False
+        if checkpoint is not None:
+            restore_folder(checkpoint)
+            self.resumable = checkpoint.is_dir()
         if self.resumable and checkpoint is not None:
             self.progress = _read_progress(checkpoint)
 

@@ -146,7 +146,7 @@ class MlflowTracker:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0][:200]
             logger.warning(
                 "MLflow at %s failed to %s (%s): this run goes on without it; all results stay in "

@@ -152,8 +152,8 @@ def test_looking_at_a_run(shop: Path) -> None:
 
 
 def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
-    (shop / "users.txt").write_text("K003\nK001\n")
-    (shop / "block.csv").write_text("user_id,item_id\nK003,T-10\n")
+    (shop / "users.txt").write_text("kunde\n K003 \nK001\nK003\n", encoding="utf-8-sig")
+    (shop / "block.csv").write_text("kunde,artikel\nK003,T-10\n")
     allowed = [f"T-{n}" for n in range(6, 14)]
     (shop / "allowed.csv").write_text("item_id\n" + "\n".join(allowed) + "\n")
     call(
@@ -178,6 +178,10 @@ def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
         (["train", "tea.toml", "--out", "runs/none"], 1, "not made yet"),
         (["run", "tea.toml", "data.user=Kunde"], 1, "no user column 'Kunde'"),
         (["run", "tea.toml", *SMALL, 'evaluation.minimum={"ndcg@10" = 2}'], 1, "below the minimum"),
+        (["run", "tea.toml", "evaluation.minimum={ndcg = 2}"], 2, "'ndcg' is not measured"),
+        (["evaluate", "tea.toml", *SMALL, "--seeds", "7"], 1, "made with other settings"),
+        (["evaluate", "tea.toml", *SMALL, "training.epochs=7"], 1, "made with other settings"),
+        (["run", "tea.toml", "seed=-1"], 2, "greater than or equal to 0"),
         (["compare", "nothing"], 1, "holds no report"),
         (["init", "verkauf.csv", "--out", "tea.toml"], 2, "is there already"),
     ],

@@ -8,6 +8,7 @@ from recsys.errors import ArtifactError
 from recsys.files import (
     atomic_file,
     atomic_folder,
+    digest_file,
     digest_files,
     digest_json,
     read_json,
@@ -62,3 +63,21 @@ def test_digests_see_content_and_names_not_order(tmp_path: Path) -> None:
     assert (before["a"], before["b"]) == (after["a"], before["a"])
     assert after["b"] != before["b"]
     assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1}) != digest_json({"a": 1})
+
+
+def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with atomic_folder(target) as folder:
+        (folder / "one").write_text("1")
+    target.rename(tmp_path / ".made.old")  # as far as the killed call had come
+    with pytest.raises(ValueError, match="again"), atomic_folder(target):
+        raise ValueError("again")
+    assert (target / "one").read_text() == "1"
+
+
+def test_a_changed_file_has_another_digest_in_the_same_process(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("one")
+    before = digest_file(path)
+    path.write_text("two")
+    assert digest_file(path) != before

@@ -61,7 +61,8 @@ class TwoTowerRanker:
     def similar(self, items: NDArray[np.int32], k: int) -> TopK:
         """Return the k items nearest to each item ``(b,)``, itself left out, shapes ``(b, k)``."""
         itself = Ragged.of([[int(item)] for item in items])
-        return self.index.query(self.index.vectors[items], k, exclude=itself)
+        vectors, able = self.index.vectors[items], self.scorable
+        return self.index.query(vectors, k, exclude=itself, candidates=able)
 
 
 def _fill(found: TopK, rest: NDArray[np.bool_], exclude: Ragged | None) -> TopK:

@@ -12,7 +12,7 @@ from recsys.evaluation.evaluate import Evaluation, evaluate_ranker
 from recsys.evaluation.tuning import tune
 from recsys.files import read_json, write_json
 from recsys.recommenders.baselines import BASELINES, Baseline
-from recsys.stages.prepare import load_data
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
@@ -48,7 +48,7 @@ def baselines_stage(run: Run) -> Stage:
             "refit": run.config.split.refit,
             "seeds": list(run.seeds),
         },
-        reads=(run.folder("data"),),
+        reads=(prepare_stage(run),),
         files=(),
         work=work,
     )
@@ -107,6 +107,12 @@ def _measure(
     ranker = baseline.fit(split.learnable(refit=run.config.split.refit), seed=seed, **parameters)
     seconds = time.perf_counter() - started
     config = run.config.evaluation
-    evaluation = evaluate_ranker(ranker, task, ks=config.ks, batch_size=config.batch_size)
+    evaluation = evaluate_ranker(
+        ranker,
+        task,
+        ks=config.ks,
+        batch_size=config.batch_size,
+        description=f"evaluating {baseline.name}",
+    )
     save_ranking(folder, evaluation, seed, dataset.user_ids, dataset.item_ids)
     return {**evaluation.means, "fit_seconds": round(seconds, 3), **parameters}

@@ -9,11 +9,11 @@ from typing import Any, Self
 from rich.console import Console
 from rich.table import Table
 
-from recsys.config_file import load_config
+from recsys.config_file import load_config, to_toml
 from recsys.errors import ConfigError
 from recsys.files import read_json
 from recsys.progress import console
-from recsys.stages.evaluate import METRICS_FILE, below_minimum
+from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_minimum
 from recsys.stages.pipeline import STAGES, perform_stages, plan
 from recsys.stages.run import Run, Wishes
 from recsys.stages.stage import Record
@@ -21,6 +21,8 @@ from recsys.stages.summary import print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
 
 __all__ = ["Command"]
+
+CONFIG_FILE = "config.toml"  # of the run: everything that was set, defaults included
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Command:
 
     def go(self, *, force: bool = False) -> list[str]:
         """Do all stages and record the run; return one line for each minimum that was missed."""
+        check_minimum(self.run.config.evaluation)
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / CONFIG_FILE).write_text(to_toml(self.run.config), encoding="utf-8")
         tracker = open_tracker(self.run.config, self.out)
         done = False
         try:
@@ -65,6 +70,10 @@ class Command:
             done = True
         finally:
             self._record(tracker, done=done)
+        return self.below_minimum()
+
+    def below_minimum(self) -> list[str]:
+        """One line for each ``[evaluation.minimum]`` that the report misses."""
         return below_minimum(self.report(), self.run.config.evaluation.minimum)
 
     def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
@@ -109,7 +118,7 @@ class Command:
             for name, value in values.items()
             if name != "per_seed"
         }
-        names = ("report", "towers", "index")
+        names = ("report", "towers", "index", CONFIG_FILE)
         tracker.finish(metrics, {name: self.run.folder(name) for name in names}, ok=True)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.errors import ArtifactError
@@ -45,6 +46,6 @@ def comparison(found: Sequence[dict[str, Any]]) -> Table:
             if model in run["models"]:
                 values = run["models"][model]
                 shown = [f"{values[name]:.4f}" if name in values else "-" for name in SHOWN]
-                table.add_row(model, run["run"], *shown)
+                table.add_row(model, escape(run["run"]), *shown)
         table.add_section()
     return table

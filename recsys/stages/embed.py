@@ -7,6 +7,7 @@ from recsys.content.assemble import content_blocks, save_blocks
 from recsys.content.store import VectorStore
 from recsys.data.dataset import Dataset
 from recsys.device import pick_device
+from recsys.stages.prepare import prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
@@ -42,7 +43,7 @@ def embed_stage(run: Run) -> Stage:
         name="embed",
         folder=run.folder("content"),
         settings={name: block.model_dump(mode="json") for name, block in content.items()},
-        reads=(run.folder("data"),),
+        reads=(prepare_stage(run),),
         files=tuple(files),
         work=work,
     )

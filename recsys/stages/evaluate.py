@@ -5,24 +5,28 @@ from typing import Any
 
 import pandas as pd
 
-from recsys.config_file import to_toml
+from recsys.config import EvaluationConfig
 from recsys.content.assemble import load_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.tasks import Task
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
+from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.table import comparison_markdown, models_summary
 from recsys.files import digest_json, write_json
 from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.stages.baselines import load_results, save_ranking
-from recsys.stages.prepare import load_data
+from recsys.stages.baselines import baselines_stage, load_results, save_ranking
+from recsys.stages.embed import embed_stage
+from recsys.stages.index import index_stage
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, read_record
+from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["METRICS_FILE", "evaluate_stage"]
+__all__ = ["METRICS_FILE", "below_minimum", "check_minimum", "evaluate_stage"]
 
 METRICS_FILE = "metrics.json"
 
@@ -51,10 +55,9 @@ def evaluate_stage(run: Run) -> Stage:
         }
         write_json(folder / METRICS_FILE, report)
         (folder / "table.md").write_text(comparison_markdown(results), encoding="utf-8")
-        (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
         return {"users": len(task.users), "dropped": task.dropped}
 
-    towers = [run.folder(name, seed) for seed in run.seeds for name in ("towers", "index")]
+    towers = [make(run, seed) for seed in run.seeds for make in (train_stage, index_stage)]
     return Stage(
         name="evaluate",
         folder=run.folder("report"),
@@ -62,26 +65,32 @@ def evaluate_stage(run: Run) -> Stage:
             "evaluation": config.evaluation.model_dump(mode="json", exclude={"minimum"}),
             "seeds": list(run.seeds),
         },
-        reads=(run.folder("data"), run.folder("content"), run.folder("baselines"), *towers),
+        reads=(prepare_stage(run), embed_stage(run), baselines_stage(run), *towers),
         files=(),
         work=work,
     )
 
 
 def below_minimum(report: dict[str, Any], minimum: dict[str, float]) -> list[str]:
-    """One line for each metric of the two-tower that is below its ``[evaluation.minimum]``.
+    """One line for each metric of the two-tower that is below its ``[evaluation.minimum]``."""
+    model = report["models"].get("two-tower", {})
+    return [
+        f"two-tower {name} is {model.get(name, 0.0):.4f}, below the minimum of {least}"
+        for name, least in minimum.items()
+        if model.get(name, 0.0) < least
+    ]
+
+
+def check_minimum(config: EvaluationConfig) -> None:
+    """Refuse a minimum that nothing will be measured against, before anything is done.
 
     Raises:
-        ConfigError: a minimum is of no metric that was measured.
+        ConfigError: a name is no metric, or of a k that is not among ``ks``.
     """
-    lines = []
-    model = report["models"].get("two-tower", {})
-    for name, least in minimum.items():
-        if name not in model:
-            raise ConfigError(f"evaluation.minimum: {name!r} was not measured; known: {[*model]}")
-        if model[name] < least:
-            lines.append(f"two-tower {name} is {model[name]:.4f}, below the minimum of {least}")
-    return lines
+    known = [f"{name}@{k}" for name in (*METRICS, "coverage") for k in config.ks]
+    for name in config.minimum:
+        if name not in known:
+            raise ConfigError(f"evaluation.minimum: {name!r} is not measured; known: {known}")
 
 
 def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Results:
@@ -98,7 +107,11 @@ def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Res
             TwoTowerRanker(towers, exact, name="two-tower-exact"),
         ):
             found = evaluate_ranker(
-                ranker, task, ks=evaluation.ks, batch_size=evaluation.batch_size
+                ranker,
+                task,
+                ks=evaluation.ks,
+                batch_size=evaluation.batch_size,
+                description=f"evaluating {ranker.name}",
             )
             save_ranking(folder, found, seed, dataset.user_ids, dataset.item_ids)
             measured = {**found.means, "fit_seconds": seconds}

@@ -8,9 +8,11 @@ import numpy as np
 from recsys.content.assemble import load_blocks
 from recsys.index.calibration import recall_against_exact
 from recsys.index.index import build_index
-from recsys.stages.prepare import load_data
+from recsys.stages.embed import embed_stage
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
+from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
 __all__ = ["index_stage"]
@@ -43,7 +45,7 @@ def index_stage(run: Run, seed: int) -> Stage:
         name=run.label("index", seed),
         folder=run.folder("index", seed),
         settings={"index": run.config.index.model_dump(mode="json")},
-        reads=(run.folder("data"), run.folder("content"), run.folder("towers", seed)),
+        reads=(prepare_stage(run), embed_stage(run), train_stage(run, seed)),
         files=(),
         work=work,
     )

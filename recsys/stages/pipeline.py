@@ -70,12 +70,12 @@ class Planned(NamedTuple):
 
 def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[Planned]:
     """Say what would be done, without doing it."""
-    lines, doing = [], False
+    lines = []
     for stage in stages_of(run, names):
         try:
-            doing = doing or not is_fresh(stage, inputs_of(stage))
+            doing = not is_fresh(stage, inputs_of(stage))
         except ArtifactError:
-            doing = True  # an input is not there yet: it will be made first
+            doing = True  # an input will be made first
         made = (stage.folder / RECORD).is_file()
         seconds = float(read_record(stage.folder)["seconds"]) if made else None
         lines.append(Planned(stage.name, "do" if doing else "skip", seconds, str(stage.folder)))

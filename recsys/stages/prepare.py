@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from recsys.config import SplitConfig
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split, split
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["load_data", "prepare_stage"]
+__all__ = ["cut_log", "load_data", "prepare_stage"]
 
 
 CUTS = ("protocol", "test_fraction", "validation_fraction", "seed")  # arguments of ``split``
@@ -21,7 +22,7 @@ def prepare_stage(run: Run) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         dataset = Dataset.from_config(data, cut, folder=folder)
         dataset.save(folder)
-        parts = split(dataset, **cut.model_dump(include=set(CUTS)))
+        parts = cut_log(dataset, cut)
         parts.save(folder)
         return {
             "source": data.source or [path.name for path in data.interactions],
@@ -57,6 +58,16 @@ def prepare_stage(run: Run) -> Stage:
         files=tuple(path for path in files if path is not None),
         work=work,
     )
+
+
+def cut_log(dataset: Dataset, config: SplitConfig) -> Split:
+    """Split the log as a config says.
+
+    Raises:
+        DataError: no row would train, or none would test.
+        ConfigError: the data set lacks what the protocol needs.
+    """
+    return split(dataset, **config.model_dump(include=set(CUTS)))
 
 
 def load_data(run: Run) -> tuple[Dataset, Split]:

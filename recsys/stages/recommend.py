@@ -8,9 +8,12 @@ from recsys.content.assemble import load_blocks
 from recsys.index.index import load_index
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.stages.prepare import load_data
+from recsys.stages.embed import embed_stage
+from recsys.stages.index import index_stage
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
+from recsys.stages.train import train_stage
 from recsys.stages.wishes import read_exclusions, read_ids
 from recsys.towers.saved import load_towers
 
@@ -20,14 +23,20 @@ __all__ = ["load_recommender", "recommend_stage"]
 def recommend_stage(run: Run) -> Stage:
     """Write the top k of everybody, or of the users that were asked for."""
     config, wishes = run.config.recommend, run.wishes
+    user_names = ("user_id", run.config.data.user)
+    item_names = ("item_id", run.config.data.item)
 
     def work(folder: Path) -> dict[str, Any]:
         recommender = load_recommender(run)
         nobody, blocked = read_exclusions(
-            wishes.exclude, recommender.user_ids, recommender.item_ids
+            wishes.exclude,
+            recommender.user_ids,
+            recommender.item_ids,
+            user_names=user_names,
+            item_names=item_names,
         )
-        allowed = None if wishes.candidates is None else read_ids(wishes.candidates, "item_id")
-        users = None if wishes.users is None else read_ids(wishes.users, "user_id")
+        allowed = None if wishes.candidates is None else read_ids(wishes.candidates, *item_names)
+        users = None if wishes.users is None else read_ids(wishes.users, *user_names)
         report = generate(
             recommender,
             folder,
@@ -49,7 +58,12 @@ def recommend_stage(run: Run) -> Stage:
             "recommend": config.model_dump(mode="json"),
             "wishes": {name: str(path) for name, path in vars(wishes).items() if path},
         },
-        reads=tuple(run.folder(name) for name in ("data", "content", "towers", "index")),
+        reads=(
+            prepare_stage(run),
+            embed_stage(run),
+            train_stage(run, run.seeds[0]),
+            index_stage(run, run.seeds[0]),
+        ),
         files=wishes.files,
         work=work,
     )

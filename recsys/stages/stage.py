@@ -42,7 +42,7 @@ class Stage:
         name: what the command line calls it.
         folder: what it writes.
         settings: the part of the configuration that it obeys, json-able.
-        reads: folders of earlier stages.
+        reads: the earlier stages whose folders it reads.
         files: the user's own files or folders that it reads.
         work: writes into the (empty) folder that it is given and returns facts worth recording.
     """
@@ -50,7 +50,7 @@ class Stage:
     name: str
     folder: Path
     settings: Mapping[str, Any]
-    reads: tuple[Path, ...]
+    reads: tuple["Stage", ...]
     files: tuple[Path, ...]
     work: Callable[[Path], Facts]
 
@@ -69,7 +69,7 @@ def perform(stage: Stage, *, force: bool = False) -> Record:
     """Do the stage's work, or skip it when nothing it depends on has changed.
 
     Raises:
-        ArtifactError: an earlier stage's folder is missing or was altered.
+        ArtifactError: an earlier stage's folder is missing, was altered, or is of other settings.
     """
     inputs = inputs_of(stage)
     if not force and is_fresh(stage, inputs):
@@ -110,15 +110,21 @@ def inputs_of(stage: Stage) -> dict[str, str]:
         ArtifactError: an earlier stage's folder is missing, or holds other files than it wrote.
     """
     digests = {}
-    for number, folder in enumerate(stage.reads):
-        record = read_record(folder)
-        altered = _altered(folder, record)
+    for number, earlier in enumerate(stage.reads):
+        record = read_record(earlier.folder)
+        command = f"recsys {earlier.name.split()[0]} CONFIG"
+        altered = _altered(earlier.folder, record)
         if altered:
             raise ArtifactError(
-                f"{folder / altered[0]}: is not what the stage {record['stage']!r} wrote; "
-                f"run `recsys {record['stage'].split()[0]} CONFIG --force`"
+                f"{earlier.folder / altered[0]}: is not what the stage {earlier.name!r} wrote; "
+                f"run `{command} --force`"
             )
-        digests[f"{number} {folder.name}"] = digest_json(record["outputs"])
+        if record["key"] != _key(earlier, inputs_of(earlier)):
+            raise ArtifactError(
+                f"{earlier.folder}: was made with other settings or from other files than the "
+                f"config now says; run `{command}`, or `recsys run CONFIG`"
+            )
+        digests[f"{number} {earlier.folder.name}"] = digest_json(record["outputs"])
     for number, path in enumerate(stage.files):
         name = f"file {number} {path.name}"
         digests[name] = digest_json(digest_files(path)) if path.is_dir() else _digest(path)

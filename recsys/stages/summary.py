@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.evaluation.table import comparison_table
 from recsys.files import read_json
 from recsys.recommenders.recommender import Recommender
 from recsys.stages.evaluate import METRICS_FILE
+from recsys.stages.recommend import load_recommender
 from recsys.stages.run import Run
 
 __all__ = ["print_summary", "similar_table", "user_table"]
@@ -28,7 +30,7 @@ def print_summary(run: Run, console: Console, mlflow_uri: str | None) -> None:
         console.print(f"[bold]{GENERATED}figures say nothing about people.[/bold]\n")
     _print_data(report["data"], console)
     _print_models(report, console)
-    recommender = Recommender.load(run.out)
+    recommender = load_recommender(run)
     for user in _some_users(recommender):
         console.print(user_table(recommender, user, SHOWN_ITEMS))
     _print_places(run, console, mlflow_uri)
@@ -41,7 +43,8 @@ def user_table(recommender: Recommender, user_id: Any, k: int) -> Table:
     table = recommender.recommend([user_id], k=k)
     past_labels, new_labels = recommender.label(past), recommender.label(table["item_id"])
     n = len(recommender.histories[int(number)])
-    shown = Table(title=f"user {user_id}: {n:,} items so far", title_justify="left", expand=False)
+    title = f"user {escape(str(user_id))}: {n:,} items so far"
+    shown = Table(title=title, title_justify="left", expand=False)
     shown.add_column("took last")
     shown.add_column("gets")
     shown.add_column("cosine", justify="right")
@@ -49,7 +52,7 @@ def user_table(recommender: Recommender, user_id: Any, k: int) -> Table:
         took = past_labels[row] if row < len(past_labels) else ""
         gets = new_labels[row] if row < len(new_labels) else ""
         score = f"{table['score'].iloc[row]:.3f}" if row < len(new_labels) else ""
-        shown.add_row(took, gets, score)
+        shown.add_row(escape(took), escape(gets), score)
     return shown
 
 
@@ -57,13 +60,13 @@ def similar_table(recommender: Recommender, item_id: Any, k: int) -> Table:
     """The items nearest to an item."""
     found = recommender.similar(item_id, k)
     (name,) = recommender.label([item_id])
-    shown = Table(title=f"nearest to {name}", title_justify="left", expand=False)
+    shown = Table(title=f"nearest to {escape(name)}", title_justify="left", expand=False)
     shown.add_column("item")
     shown.add_column("title")
     shown.add_column("cosine", justify="right")
     labels = recommender.label(found["item_id"])
     for near, label, score in zip(found["item_id"], labels, found["score"], strict=True):
-        shown.add_row(str(near), label, f"{score:.3f}")
+        shown.add_row(escape(str(near)), escape(label), f"{score:.3f}")
     return shown
 
 
@@ -83,9 +86,9 @@ def _print_data(data: Mapping[str, Any], console: Console) -> None:
         f"{data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test"
     )
     for reason, rows in data["rejected"].items():
-        console.print(f"      {rows:,} rejected: {reason}")
+        console.print(f"      {rows:,} rejected: {escape(reason)}")
     for note in data["notes"]:
-        console.print(f"      {note}")
+        console.print(f"      {escape(note)}")
     dropped = {reason: n for reason, n in data["dropped"].items() if n}
     if dropped:
         named = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
@@ -138,9 +141,12 @@ def _print_places(run: Run, console: Console, mlflow_uri: str | None) -> None:
     for name, what in places.items():
         table.add_row(f"{out}/{name}", what)
     console.print(table)
-    console.print(f"\nrecsys show --user ID --run {out}      one user's history beside the answers")
-    if mlflow_uri is not None:
-        console.print(f"mlflow ui --backend-store-uri {mlflow_uri}      the record of all runs")
+    console.print("\nOne user's history beside the answers, and the record of all runs:")
+    console.print(f"  recsys show --user ID --run {out}", soft_wrap=True)
+    if mlflow_uri is not None and mlflow_uri.startswith("http"):
+        console.print(f"  {mlflow_uri}", soft_wrap=True)
+    elif mlflow_uri is not None:
+        console.print(f"  mlflow ui --backend-store-uri {mlflow_uri}", soft_wrap=True)
 
 
 def _short(path: Path) -> Path:

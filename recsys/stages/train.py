@@ -7,7 +7,8 @@ from typing import Any
 from recsys.content.assemble import load_blocks
 from recsys.files import digest_json, remove_folder
 from recsys.fitting import Phase, fit_towers
-from recsys.stages.prepare import load_data
+from recsys.stages.embed import embed_stage
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, inputs_of
 from recsys.towers.saved import save_towers
@@ -38,7 +39,8 @@ def train_stage(run: Run, seed: int) -> Stage:
         save_towers(fitted.towers, folder)
         lines = [json.dumps(record) for record in fitted.history]
         (folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        remove_folder(checkpoint)
+        for leftover in checkpoint.parent.glob(f".*{checkpoint.name.lstrip('.')}*"):
+            remove_folder(leftover)
         best = fitted.scores.get(fitted.epochs)
         return {"seed": seed, "epochs": fitted.epochs, "validation_ndcg@10": best}
 
@@ -51,7 +53,7 @@ def train_stage(run: Run, seed: int) -> Stage:
             "refit": config.split.refit,
             "seed": seed,
         },
-        reads=(run.folder("data"), run.folder("content")),
+        reads=(prepare_stage(run), embed_stage(run)),
         files=(),
         work=work,
     )
@@ -78,7 +80,7 @@ def _checkpoint_folder(run: Run, seed: int, stage: Stage) -> Path:
     key = digest_json([dict(stage.settings), inputs_of(stage)])[:16]
     parent = run.folder("towers", seed).parent
     mine = parent / f".checkpoint-{key}"
-    for folder in parent.glob(".checkpoint-*"):
-        if folder.name.removesuffix(".partial").removesuffix(".old") != mine.name:
+    for folder in parent.glob(".*checkpoint-*"):  # and what atomic_folder set aside
+        if mine.name not in folder.name:
             remove_folder(folder)  # left behind by a training with other settings
     return mine

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recsys.content.encoder import ContentBlock
 
-__all__ = ["INITIAL_STD", "ItemTower", "unit_vectors"]
+__all__ = ["INITIAL_STD", "ItemTower", "cut_members", "unit_vectors"]
 
 INITIAL_STD = 0.05  # of ids and of what content adds at first: neither drowns the other
 
@@ -104,8 +104,13 @@ class ItemTower(nn.Module):
         """Items whose vectors mean something: learnt from, or with content; bool ``(n_items,)``."""
         able = self.known
         for content in self.contents:
-            able = able | content.present
+            able = able | content.get_buffer("present")
         return able
+
+
+def cut_members(vectors: Tensor, members: int) -> Tensor:
+    """Cut vectors ``(b, d)`` into the parts of their members, ``(b, members, d / members)``."""
+    return vectors.reshape(len(vectors), members, vectors.shape[1] // members)
 
 
 def unit_vectors(vectors: Tensor, members: int) -> Tensor:
@@ -113,5 +118,5 @@ def unit_vectors(vectors: Tensor, members: int) -> Tensor:
 
     The cosine of two such vectors is the mean of their members' cosines.
     """
-    parts = vectors.unflatten(1, (members, -1))
+    parts = cut_members(vectors, members)
     return F.normalize(parts, dim=-1).flatten(1) / math.sqrt(members)

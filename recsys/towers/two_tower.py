@@ -11,12 +11,12 @@ from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
 from recsys.towers.histories import Histories
-from recsys.towers.item_tower import ItemTower
+from recsys.towers.item_tower import ItemTower, cut_members
 from recsys.towers.user_tower import UserTower
 
 __all__ = ["TwoTower"]
 
-BLOCK = 4096  # users or items turned into vectors at a time
+BLOCK = 4_096  # users or items turned into vectors at a time
 
 
 class TwoTower(nn.Module):
@@ -74,8 +74,8 @@ class TwoTower(nn.Module):
             ``(members, b, c)``; their mean over the members is the score that is served.
         """
         members = self.config.members
-        user_parts = self.users(users, histories).unflatten(1, (members, -1))
-        item_parts = self.items(items).unflatten(1, (members, -1))
+        user_parts = cut_members(self.users(users, histories), members)
+        item_parts = cut_members(self.items(items), members)
         cosines = torch.einsum("bmw,cmw->mbc", user_parts, item_parts) * members
         scores: Tensor = cosines * self.log_scale.exp()
         return scores
@@ -94,8 +94,10 @@ class TwoTower(nn.Module):
         """Return unit vectors ``(b, d)`` of user numbers ``(b,)``, -1 for the unknown."""
         self.eval()
         recent = histories.last(self.config.history)
-        numbers = torch.from_numpy(users).long().to(self.device)
-        vectors: NDArray[np.float32] = (
-            self.users(numbers, Histories.of(recent, self.device)).float().cpu().numpy()
-        )
+        vectors = np.empty((len(users), self.config.dim), dtype=np.float32)
+        for start in range(0, len(users), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(users)))
+            numbers = torch.from_numpy(users[rows]).long().to(self.device)
+            block = self.users(numbers, Histories.of(recent.take(rows), self.device))
+            vectors[rows] = block.float().cpu().numpy()
         return vectors

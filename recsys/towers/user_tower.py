@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recsys.config import TowersConfig
 from recsys.towers.histories import Histories
-from recsys.towers.item_tower import INITIAL_STD, unit_vectors
+from recsys.towers.item_tower import INITIAL_STD, cut_members, unit_vectors
 
 __all__ = ["UserTower"]
 
@@ -54,7 +54,7 @@ class UserTower(nn.Module):
         kept = (F.dropout(kept, self.item_dropout, self.training) > 0).float()
         for log_rate, maps in zip(self.log_rates, self.maps, strict=True):
             means = _mean(past, histories, log_rate.exp(), kept)
-            parts = means.unflatten(1, (self.members, -1))
+            parts = cut_members(means, self.members)
             total = total + torch.einsum("bmi,mij->bmj", parts, maps).flatten(1)
         return unit_vectors(total, self.members)
 

@@ -56,9 +56,8 @@ def test_a_stage_is_done_again_when_something_changed(tmp_path: Path, what: str)
 
 
 def test_an_altered_or_missing_input_is_refused(tmp_path: Path) -> None:
-    later = make_stage(
-        tmp_path, Counter(), name="train", folder=tmp_path / "towers", reads=(tmp_path / "data",)
-    )
+    earlier = make_stage(tmp_path, Counter())
+    later = replace(earlier, name="train", folder=tmp_path / "towers", reads=(earlier,))
     with pytest.raises(ArtifactError, match="not made yet"):
         perform(later)
     perform(make_stage(tmp_path, Counter()))
@@ -70,8 +69,9 @@ def test_an_altered_or_missing_input_is_refused(tmp_path: Path) -> None:
 
 def test_a_later_stage_follows_what_its_input_holds_not_when_it_was_made(tmp_path: Path) -> None:
     later_work = Counter()
+    earlier = make_stage(tmp_path, Counter())
     later = make_stage(
-        tmp_path, later_work, name="train", folder=tmp_path / "towers", reads=(tmp_path / "data",)
+        tmp_path, later_work, name="train", folder=tmp_path / "towers", reads=(earlier,)
     )
     perform(make_stage(tmp_path, Counter()))
     perform(later)
@@ -92,3 +92,17 @@ def test_a_stage_that_fails_leaves_the_old_folder(tmp_path: Path) -> None:
         perform(replace(make_stage(tmp_path, Counter()), work=fail), force=True)
     names = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert names == sorted(["out.txt", RECORD])
+
+
+def test_an_input_of_other_settings_or_files_is_refused(tmp_path: Path) -> None:
+    """Else towers of one seed could be evaluated as those of another."""
+    earlier = make_stage(tmp_path, Counter())
+    perform(earlier)
+    other = replace(earlier, settings={"a": 2})
+    later = replace(earlier, name="train", folder=tmp_path / "towers", reads=(other,))
+    with pytest.raises(ArtifactError, match="made with other settings"):
+        perform(later)
+    perform(replace(later, reads=(earlier,)))
+    (tmp_path / "log.csv").write_text("a longer log")
+    with pytest.raises(ArtifactError, match="made with other settings or from other files"):
+        perform(replace(later, reads=(earlier,)))

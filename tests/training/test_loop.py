@@ -96,7 +96,15 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
 
 def test_nothing_to_learn_from_is_said() -> None:
     with pytest.raises(DataError, match="no interactions"):
-        list(train(make_learner(CONFIG), make_rows().take(slice(0)), CONFIG, seed=0, until=1))
+        list(
+            train(
+                make_learner(CONFIG),
+                make_rows().take(np.zeros(0, dtype=np.int64)),
+                CONFIG,
+                seed=0,
+                until=1,
+            )
+        )
 
 
 def test_learning_rate_rises_then_falls() -> None:
