@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that ``recsys --help`` answ
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,6 +50,8 @@ RunFolder = Annotated[
 
 def main() -> None:
     """Run the command line; errors a user can act on are one line and an exit code."""
+    # Read when torch is imported: threads that wait by spinning halve the speed of a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except ConfigError as error:

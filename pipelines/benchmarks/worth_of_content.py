@@ -28,7 +28,9 @@ def main() -> None:
     """Print NDCG@10 of towers with the text, with shuffled text, and without."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = DataConfig(source="synthetic", synthetic=SyntheticConfig(items=1_000))
+        config = DataConfig(
+            source="synthetic", synthetic=SyntheticConfig(users=600, items=1_500, per_user=16)
+        )
         dataset = Dataset.from_config(config, folder=folder)
         ids, rows = dataset.item_ids, dataset.catalogue_rows
         store = VectorStore(folder / "vectors")
