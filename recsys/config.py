@@ -182,7 +182,7 @@ class IndexConfig(Section):
     """What recommendations are served from."""
 
     kind: Literal["annoy", "exact"] = "annoy"
-    trees: int = Field(default=50, ge=1)
+    trees: int = Field(default=100, ge=1)
     inspect: float = Field(default=0.28, gt=0, le=1)  # share of the items that a query looks at
     at_least: int = Field(default=300, ge=1)  # items looked at however few that share is
     at_most: int = Field(default=5_000, ge=1)  # and however many
