@@ -135,7 +135,11 @@ def _run(
         command.print_plan(output, as_json=as_json)
         return
     _talk(command.out, quiet=quiet, verbose=verbose)
-    failures = command.go(force=force)
+    try:
+        failures = command.go(force=force)
+    except KeyboardInterrupt:
+        errors.print("stopped; what is finished is kept: the same command goes on from there")
+        raise
     if as_json:
         output.print_json(json.dumps(command.report()))
     elif not quiet:
@@ -284,7 +288,12 @@ def _newest(run: Path | None) -> Path:
 def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     """Messages go to the terminal, and all of them into the run's log file."""
     set_quiet(quiet)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
     logger = logging.getLogger("recsys")
     logger.setLevel(logging.DEBUG)
     terminal = RichHandler(console=errors, show_time=False, show_path=False)

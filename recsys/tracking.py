@@ -81,7 +81,7 @@ class MlflowTracker:
         """Note the parameters of the run."""
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in values.items()]
+        params = [Param(_name(key), str(value)[:LONGEST_VALUE]) for key, value in values.items()]
         for start in range(0, len(params), MOST_PARAMETERS):
             self._call("log_batch", params=params[start : start + MOST_PARAMETERS])
 

@@ -32,7 +32,7 @@ def test_a_run_is_recorded_beside_its_folder(out: Path) -> None:
     run = client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "first"
-    assert run.data.params["towers.dim"] == "64"
+    assert run.data.params["towers.dim"] == "128"
     assert run.data.metrics["two-tower/ndcg_at_10"] == 0.5
     assert run.data.tags["data_digest"] == "abc"
     losses = client.get_metric_history(tracker.run_id, "loss")

@@ -165,9 +165,10 @@ class Recommender:
         return self.table(np.array([-1], dtype=np.int32), found).drop(columns="user_id")
 
     def label(self, item_ids: Iterable[Any]) -> list[str]:
-        """What to call items before people: the title (or name) column, else the id."""
+        """What to call items before people: the title or name, else the first text, else the id."""
         wanted = list(item_ids)
-        column = next((c for c in ("title", "name") if c in self.items.columns), None)
+        texts = [c for c in self.items.columns if pd.api.types.is_string_dtype(self.items[c])]
+        column = next((c for c in ("title", "name", *texts) if c in self.items.columns), None)
         if column is None:
             return [str(item_id) for item_id in wanted]
         titles = self.items[column].iloc[self.item_ids.numbers(wanted)]

@@ -129,6 +129,8 @@ def _parse_seeds(text: str | None, default: int) -> tuple[int, ...]:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--seeds {text}: expected numbers such as 0,1,2") from None
+    if min(seeds) < 0:
+        raise ConfigError(f"--seeds {text}: expected numbers of at least 0")
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f"--seeds {text}: a seed comes twice")
     return seeds

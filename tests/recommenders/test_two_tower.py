@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from suites.ranker_suite import RankerSuite, everybody, mixed
+from suites.ranker_suite import UNTRAINED, RankerSuite, everybody, mixed
 
 from recsys.config import IndexConfig, TowersConfig, TrainingConfig
 from recsys.data.interactions import Interactions
@@ -59,5 +59,5 @@ def test_similar_items_leave_out_the_item_itself(ranker: TwoTowerRanker) -> None
     vectors = ranker.towers.item_vectors()
     for row, item in enumerate(items):
         cosines = vectors @ vectors[item]
-        cosines[item] = -2
+        cosines[[item, *UNTRAINED]] = -2  # what was not learnt from is like nothing
         assert found.items[row].tolist() == np.argsort(-cosines, kind="stable")[:5].tolist()
