@@ -70,6 +70,18 @@ class Recommender:
         """Every user's items, oldest first, ``n_users`` rows."""
         return self.known.histories()
 
+    @cached_property
+    def offered(self) -> NDArray[np.bool_]:
+        """Items that are recommended when nobody names candidates, ``(n_items,)``.
+
+        Those that the towers learnt from, as in the evaluation: where new items stand among them
+        has not been measured, so they are recommended only when ``candidates`` names them.
+        """
+        if isinstance(self.ranker, TwoTowerRanker):
+            known: NDArray[np.bool_] = self.ranker.towers.items.known.cpu().numpy()
+            return known
+        return np.ones(len(self.item_ids), dtype=np.bool_)
+
     def recommend(
         self,
         user_ids: Iterable[Any] | None = None,
@@ -88,7 +100,7 @@ class Recommender:
             k: how many items a user gets, at least 1.
             exclude_seen: leave out what the user has taken already.
             exclude: item ids nobody may get.
-            candidates: item ids allowed; all when not given.
+            candidates: item ids allowed; all that were learnt from when not given.
 
         Returns:
             Columns ``user_id`` (missing for ``history``), ``rank`` (from 1), ``item_id`` and
@@ -129,10 +141,11 @@ class Recommender:
     ) -> NDArray[np.bool_] | None:
         """Turn item ids into a mask ``(n_items,)``; None when everything is allowed."""
         removed = list(exclude)
-        if candidates is None and not removed:
+        if candidates is None and not removed and self.offered.all():
             return None
-        mask = np.full(len(self.item_ids), candidates is None)
+        mask = self.offered.copy()
         if candidates is not None:
+            mask[:] = False
             mask[self.item_ids.numbers(candidates)] = True
         mask[self.item_ids.numbers(removed)] = False
         return mask

@@ -1,5 +1,6 @@
 """Batch generation: every user once, whatever the parts and blocks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,16 @@ def recommender() -> Recommender:
     ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
     user_ids, item_ids = UserIds(np.arange(N_USERS) + 100), ItemIds(np.arange(N_ITEMS) + 5000)
     return Recommender(ranker, user_ids, item_ids, log, pd.DataFrame(index=range(N_ITEMS)))
+
+
+def test_new_items_are_recommended_only_when_they_are_named(recommender: Recommender) -> None:
+    ranker = recommender.ranker
+    assert isinstance(ranker, TwoTowerRanker)
+    first = recommender.recommend([100], k=1)["item_id"].iloc[0]
+    ranker.towers.items.known[first - 5000] = False
+    renewed = replace(recommender, ranker=TwoTowerRanker(ranker.towers, ranker.index))
+    assert first not in set(renewed.recommend([100], k=99)["item_id"])
+    assert renewed.recommend([100], k=5, candidates=[first])["item_id"].tolist() == [first]
 
 
 def read(folder: Path) -> pd.DataFrame:
