@@ -58,7 +58,8 @@ class _Ids:
     def of(cls, *columns: NDArray[Any]) -> Self:
         """Collect the distinct ids of several columns; if any column is text, all are text."""
         if any(column.dtype == object for column in columns):
-            columns = tuple(column.astype(str).astype(object) for column in columns)
+            # Not numpy's own strings: they lose a NUL at the end.
+            columns = tuple(np.array([str(x) for x in c.tolist()], dtype=object) for c in columns)
         # unique first: sorting the distinct strings only is many times faster for a long log
         return cls(np.sort(pd.unique(np.concatenate(columns))))
 

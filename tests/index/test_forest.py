@@ -134,7 +134,7 @@ def test_the_file_is_of_annoy_with_angular_distances(index: AnnoyForest, tmp_pat
     index.save(tmp_path)
     plain = AnnoyIndex(24, "angular")
     plain.load(str(tmp_path / "items.annoy"))
-    assert (plain.get_n_items(), plain.get_n_trees()) == (3_000, 50)
+    assert (plain.get_n_items(), plain.get_n_trees()) == (3_000, IndexConfig().trees)
     cosine = float(index.vectors[3] @ index.vectors[9])
     assert plain.get_distance(3, 9) == pytest.approx(np.sqrt(2 - 2 * cosine), abs=1e-5)
 
