@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rich.table import Table
-
 from recsys.data.interactions import Interactions
 from recsys.data.tasks import Task
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.progress import track
 from recsys.recommenders.ranker import Ranker
 
-__all__ = ["Trial", "Tunable", "Tuned", "tune", "tuning_table"]
+__all__ = ["Trial", "Tunable", "Tuned", "tune"]
 
 Params = Mapping[str, float | int]
 
@@ -98,18 +96,3 @@ def tune(
         score = evaluate_ranker(ranker, task, ks=(k,), batch_size=batch_size).means[metric]
         trials.append(Trial(dict(params), score, time.perf_counter() - started))
     return Tuned(baseline.name, metric, tuple(trials))
-
-
-def tuning_table(tuned: Sequence[Tuned]) -> Table:
-    """Everything that was tried, the chosen settings marked, for the terminal."""
-    table = Table(title=f"Baselines tuned on validation, {tuned[0].metric}" if tuned else None)
-    for heading in ("model", "setting", "validation", "seconds", ""):
-        right = heading in {"validation", "seconds"}
-        table.add_column(heading, justify="right" if right else "left")
-    for model in tuned:
-        for trial in model.trials:
-            setting = ", ".join(f"{name} {value:g}" for name, value in trial.params.items()) or "-"
-            chosen = "chosen" if trial is model.best else ""
-            table.add_row(model.name, setting, f"{trial.score:.4f}", f"{trial.seconds:.1f}", chosen)
-        table.add_section()
-    return table

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.data.tasks import Task
-from recsys.evaluation.tuning import Trial, Tuned, tune, tuning_table
+from recsys.evaluation.tuning import tune
 from recsys.index.topk import TopK, top_k_of_scores
 from recsys.recommenders.ranker import Abilities, Queries, Ranker
 
@@ -87,18 +86,3 @@ def test_k_is_that_of_the_ndcg() -> None:
     tuned = tune(baseline, TRAIN, TASK, k=40)
     assert tuned.metric == "ndcg@40"
     assert 0 < tuned.best.score < 1
-
-
-def test_the_table_lists_all_and_marks_the_chosen() -> None:
-    tuned = Tuned(
-        "ease", "ndcg@10", (Trial({"penalty": 100}, 0.1, 1.5), Trial({"penalty": 300}, 0.2, 1.25))
-    )
-    console = Console(width=100)
-    with console.capture() as capture:
-        console.print(tuning_table([tuned]))
-    lines = [line for line in capture.get().splitlines() if "ease" in line]
-    assert [("penalty 100" in line, "chosen" in line) for line in lines] == [
-        (True, False),
-        (False, True),
-    ]
-    assert "0.2000" in lines[1]
