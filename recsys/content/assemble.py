@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from recsys.config import ContentConfig
 from recsys.content.columns import labels, number_rows, texts
 from recsys.content.encoder import ContentBlock, Encoded
-from recsys.content.encoders import Modality, encoder_family, make_encoder
+from recsys.content.encoders import encoder_family, make_encoder
+from recsys.content.family import Modality, Wanted
 from recsys.content.store import VectorStore
 from recsys.content.vectors import read_vectors
 from recsys.data.ids import ItemIds
@@ -144,7 +145,9 @@ def _encode(
     encoder_name = str(config.encoder)
     family = encoder_family(encoder_name)
     contents = CONTENTS[family.modality](items[list(config.columns)])
-    encoder = make_encoder(encoder_name, device, contents)
+    encoder = make_encoder(
+        encoder_name, Wanted(device=device, options=config.options, contents=contents)
+    )
     if family.stored:
         encoded, report = store.encode(encoder, contents, progress=f"encode {name}")
         cached = report.hits

@@ -1,21 +1,29 @@
 """The contract of content encoders, and what a tower gets of them.
 
-An encoder keeps the order and count of its inputs and says which contents it could not encode; it
-never invents a vector for what is missing.
+An encoder keeps the order and count of its inputs and says which contents it could not encode, and
+why; it never invents a vector for what is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["ContentBlock", "Encoded", "Encoder"]
+__all__ = ["MISSING", "ContentBlock", "Encoded", "Encoder", "Model", "Unreadable"]
 
 Content_contra = TypeVar("Content_contra", contravariant=True)
+
+MISSING = "missing"  # the reason of what is not there, as opposed to what cannot be read
+NO_REASONS: Mapping[int, str] = MappingProxyType({})
+
+
+class Unreadable(Exception):
+    """A content that is there but cannot be encoded; the message is the reason, a few words."""
 
 
 class Encoded(NamedTuple):
@@ -23,6 +31,7 @@ class Encoded(NamedTuple):
 
     vectors: NDArray[np.float32]  # (n, dim); a row that is not present is all zeros
     present: NDArray[np.bool_]  # (n,)
+    reasons: Mapping[int, str] = NO_REASONS  # row -> why it is not present; else MISSING
 
 
 class Encoder(Protocol[Content_contra]):
@@ -43,13 +52,20 @@ class Encoder(Protocol[Content_contra]):
         ...
 
 
+class Model(NamedTuple):
+    """A loaded model: what an encoder computes with."""
+
+    dim: int  # width of the vectors
+    forward: Callable[[Any], NDArray[np.float32]]  # a batch of n prepared inputs -> (n, dim)
+
+
 @dataclass(frozen=True, eq=False)
 class ContentBlock:
     """One kind of content for all items: what the item tower takes in beside the id.
 
     Attributes:
         name: the name of its ``[content.NAME]`` table.
-        vectors: float32 ``(n_items, dim)``, zeros where absent.
+        vectors: float32 ``(n_items, dim)``, zeros where absent; maybe mapped from a file.
         present: bool ``(n_items,)``.
     """
 

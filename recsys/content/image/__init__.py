@@ -1,0 +1,1 @@
+"""Image files -> vectors: pretrained networks, contrastive learning, floors without learning."""

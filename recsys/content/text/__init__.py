@@ -1,0 +1,1 @@
+"""Texts -> vectors: what was learnt elsewhere, what is learnt here, and floors without learning."""

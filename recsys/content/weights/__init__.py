@@ -1,0 +1,1 @@
+"""Where pretrained weights come from: packages that carry them, a hub, a folder of one's own."""
