@@ -121,7 +121,14 @@ def _resolve_paths(tables: dict[str, Any], base: Path) -> dict[str, Any]:
     content = resolved.get("content")
     if isinstance(content, dict):
         resolved["content"] = {
-            name: {k: absolute(v) if _is_path(k, v, table) else v for k, v in table.items()}
+            name: {
+                key: _with_model_path(value, base)
+                if key == "encoder"
+                else absolute(value)
+                if _is_path(key, value, table)
+                else value
+                for key, value in table.items()
+            }
             if isinstance(table, dict)
             else table
             for name, table in content.items()
@@ -134,7 +141,15 @@ def _is_path(key: str, value: Any, table: dict[str, Any]) -> bool:
     if key == "ids":
         of_parquet = str(table.get("vectors", "")).endswith((".parquet", ".pq"))
         return value not in NOT_FILES and not of_parquet
-    return key == "vectors"
+    return key in ("vectors", "folder")
+
+
+def _with_model_path(encoder: Any, base: Path) -> Any:
+    """``"bert:./model"`` with the path made absolute; what does not begin like a path is a name."""
+    family, colon, model = str(encoder).partition(":")
+    if not isinstance(encoder, str) or not model.startswith(("./", "../", "~")):
+        return encoder
+    return f"{family}{colon}{(base / Path(model).expanduser()).resolve()}"
 
 
 def _fill_data_root(tables: dict[str, Any]) -> dict[str, Any]:

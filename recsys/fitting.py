@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from recsys.config import ContentConfig, IndexConfig, TowersConfig, TrainingConfig
-from recsys.content.assemble import content_blocks
+from recsys.content.assemble import Catalogue, content_blocks
 from recsys.content.encoder import ContentBlock
 from recsys.content.store import VectorStore
 from recsys.data.dataset import Dataset
@@ -103,10 +103,15 @@ def fit(
         A recommender whose histories are the whole log.
     """
     training = training or TrainingConfig()
-    blocks = content_blocks(
+    catalogue = Catalogue(
         dataset.items,
         dataset.item_ids,
         dataset.catalogue_rows,
+        training=split.trained_items,
+        folder=dataset.items_folder or Path(),
+    )
+    blocks = content_blocks(
+        catalogue,
         content or {},
         VectorStore(Path(vectors)),
         device=str(pick_device(training.device)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.config import ContentConfig, DataConfig, SyntheticConfig, TowersConfig, TrainingConfig
-from recsys.content.assemble import content_blocks
+from recsys.content.assemble import Catalogue, content_blocks
 from recsys.content.encoder import ContentBlock
 from recsys.content.store import VectorStore
 from recsys.data.dataset import Dataset
@@ -32,10 +32,11 @@ def main() -> None:
             source="synthetic", synthetic=SyntheticConfig(users=600, items=1_500, per_user=16)
         )
         dataset = Dataset.from_config(config, folder=folder)
-        ids, rows = dataset.item_ids, dataset.catalogue_rows
-        store = VectorStore(folder / "vectors")
-        (text,) = content_blocks(dataset.items, ids, rows, TEXT, store).blocks
-    cut = split(dataset, "user-time")
+        cut = split(dataset, "user-time")
+        catalogue = Catalogue(
+            dataset.items, dataset.item_ids, dataset.catalogue_rows, cut.trained_items, folder
+        )
+        (text,) = content_blocks(catalogue, TEXT, VectorStore(folder / "vectors")).blocks
     order = np.random.default_rng(0).permutation(len(text.vectors))
     shuffled = ContentBlock("text", text.vectors[order], text.present[order])
     print(f"{dataset!r}\n{config.synthetic!r}\n")

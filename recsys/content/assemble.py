@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,43 +13,79 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.config import ContentConfig
-from recsys.content.columns import labels, number_rows, texts
-from recsys.content.encoder import ContentBlock, Encoded
+from recsys.content.columns import labels, number_rows, paths, texts
+from recsys.content.encoder import MISSING, ContentBlock, Encoded, Encoder
 from recsys.content.encoders import encoder_family, make_encoder
 from recsys.content.family import Modality, Wanted
-from recsys.content.store import VectorStore
+from recsys.content.reduce import Reduction
+from recsys.content.saved import vectors_file
+from recsys.content.store import StoreReport, VectorStore
 from recsys.content.vectors import read_vectors
 from recsys.data.ids import ItemIds
-from recsys.errors import ArtifactError, ConfigError, DataError
-from recsys.files import read_json, write_json
+from recsys.errors import ConfigError, DataError
 
 __all__ = [
     "AssembledContent",
     "BlockReport",
+    "Catalogue",
     "content_blocks",
-    "load_blocks",
-    "save_blocks",
+    "encoder_of",
+    "reduction_file",
 ]
 
-CONTENTS: Mapping[Modality, Callable[[pd.DataFrame], Sequence[Any]]] = {
-    "text": texts,
-    "categories": labels,
-    "numbers": number_rows,
-}
+
+class Catalogue(NamedTuple):
+    """What is known of the items, one row an item in item-number order.
+
+    Attributes:
+        items: the columns (``Dataset.items``).
+        item_ids: the items, ``n_items`` of them.
+        rows: each item's row in the catalogue file, or -1, ``(n_items,)``.
+        training: items that encoders, vocabularies and reductions may be fitted on: those with
+            training rows, bool ``(n_items,)``.
+        folder: where relative paths of images and sounds begin.
+    """
+
+    items: pd.DataFrame
+    item_ids: ItemIds
+    rows: NDArray[np.int64]
+    training: NDArray[np.bool_]
+    folder: Path
 
 
 @dataclass(frozen=True)
 class BlockReport:
-    """How a block came to be: ``encoded + cached + absent`` is the number of items."""
+    """How a block came to be: ``encoded + cached + missing + unreadable`` is the number of items.
+
+    Attributes:
+        name: of the block.
+        encoder: with the digest of its weights; the file's name for ready-made vectors.
+        dim: width.
+        encoded: items encoded now.
+        cached: items whose vectors were there already.
+        missing: items that have no such content.
+        unreadable: items whose content cannot be encoded.
+        seconds: that it took.
+        notes: what else there is to say.
+        reasons: item number -> why it has no vector, unless it is just missing.
+    """
 
     name: str
-    encoder: str  # with the digest of its weights; the file's name for ready-made vectors
+    encoder: str
     dim: int
-    encoded: int  # items encoded now
-    cached: int  # items whose vectors were there already
-    absent: int  # items without this content
+    encoded: int
+    cached: int
+    missing: int
+    unreadable: int
     seconds: float
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    reasons: Mapping[int, str]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All but the single items, json-able; how often each reason came."""
+        facts = {name: value for name, value in vars(self).items() if name != "reasons"}
+        return facts | {"why": dict(Counter(self.reasons.values()).most_common())}
 
 
 class AssembledContent(NamedTuple):
@@ -59,30 +96,29 @@ class AssembledContent(NamedTuple):
 
 
 def content_blocks(
-    items: pd.DataFrame,
-    item_ids: ItemIds,
-    catalogue_rows: NDArray[np.int64],
+    catalogue: Catalogue,
     configs: Mapping[str, ContentConfig],
     store: VectorStore,
+    *,
     device: str = "cpu",
+    out: Path | None = None,
 ) -> AssembledContent:
     """Encode or read every configured kind of content.
 
-    Text vectors are left as the encoder makes them; towers centre and scale.
+    Vectors are left as the encoder makes them; towers centre and scale.
 
     Args:
-        items: the catalogue, one row an item in item-number order (``Dataset.items``).
-        item_ids: the items, ``n_items`` of them.
-        catalogue_rows: each item's row in the catalogue file, or -1, ``(n_items,)``.
+        catalogue: the items.
         configs: the ``[content.NAME]`` tables.
         store: where encoded vectors are kept.
         device: ``"cpu"`` or ``"cuda"``, for encoders that compute on one.
+        out: a folder for the vectors, which are then mapped from disk; None: in memory.
 
     Returns:
         Blocks of ``(n_items, dim)`` each, with a report beside each.
 
     Raises:
-        ConfigError: a name, column or encoder is not usable.
+        ConfigError: a name, column, encoder or option is not usable.
         DataError: what a table names cannot be read, or no item has any of it.
     """
     pairs = []
@@ -90,109 +126,135 @@ def content_blocks(
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(f"[content.{name}]: name it by letters, digits, _ and -")
         if config.vectors is None:
-            pairs.append(_encode(name, config, items, store, device))
+            pairs.append(_encode(name, config, catalogue, store, device, out))
         else:
-            pairs.append(_read(name, config, config.vectors, item_ids, catalogue_rows))
+            pairs.append(_ready_made(name, config, config.vectors, catalogue, out))
     return AssembledContent(
         tuple(block for block, _ in pairs), tuple(report for _, report in pairs)
     )
 
 
-def save_blocks(blocks: Sequence[ContentBlock], folder: Path) -> None:
-    """Write ``NAME.npy``, ``NAME.present.npy`` and ``blocks.json``; same blocks, same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for block in blocks:
-        np.save(folder / f"{block.name}.npy", block.vectors, allow_pickle=False)
-        np.save(folder / f"{block.name}.present.npy", block.present, allow_pickle=False)
-    write_json(folder / "blocks.json", [{"name": b.name, "dim": b.dim} for b in blocks])
-
-
-def load_blocks(folder: Path) -> tuple[ContentBlock, ...]:
-    """Read what :func:`save_blocks` wrote.
+def encoder_of(
+    name: str, config: ContentConfig, catalogue: Catalogue, store: VectorStore, device: str
+) -> tuple[Encoder[Any], Sequence[Any]]:
+    """Make the encoder of a ``[content.NAME]`` table, and what it is to encode, one an item.
 
     Raises:
-        ArtifactError: a file is missing or damaged, or they do not belong together.
+        ConfigError: a column, the encoder or an option is not usable.
+        DataError: the columns hold nothing that such an encoder reads or can be fitted on.
     """
-    blocks = []
-    for about in read_json(folder / "blocks.json"):
-        name = about["name"]
-        try:
-            vectors = np.load(folder / f"{name}.npy", allow_pickle=False)
-            present = np.load(folder / f"{name}.present.npy", allow_pickle=False)
-            block = ContentBlock(name, vectors, present)
-        except (OSError, ValueError, EOFError, DataError) as error:
-            raise ArtifactError(f"{folder}/{name}.npy: {error}; run embed again") from None
-        if block.dim != about["dim"]:
-            raise ArtifactError(
-                f"{folder}/{name}.npy: is {block.dim} wide, blocks.json says {about['dim']}; "
-                "run embed again"
-            )
-        blocks.append(block)
-    return tuple(blocks)
-
-
-def _encode(
-    name: str, config: ContentConfig, items: pd.DataFrame, store: VectorStore, device: str
-) -> tuple[ContentBlock, BlockReport]:
-    """A block made by an encoder from columns of the catalogue."""
-    started = time.perf_counter()
-    lacking = [column for column in config.columns if column not in items.columns]
+    lacking = [column for column in config.columns if column not in catalogue.items.columns]
     if lacking:
-        has = ", ".join(map(str, items.columns)) or "none (is there an items = FILE?)"
+        has = ", ".join(map(str, catalogue.items.columns)) or "none (is there an items = FILE?)"
         raise ConfigError(
             f"[content.{name}]: the catalogue has no column {lacking[0]!r}; its columns: {has}"
         )
     encoder_name = str(config.encoder)
-    family = encoder_family(encoder_name)
-    contents = CONTENTS[family.modality](items[list(config.columns)])
-    encoder = make_encoder(
-        encoder_name, Wanted(device=device, options=config.options, contents=contents)
+    modality = encoder_family(encoder_name).modality
+    folder = config.folder or catalogue.folder
+    contents = _contents(modality, catalogue.items[list(config.columns)], folder)
+    wanted = Wanted(
+        device=device,
+        options=config.options,
+        contents=[contents[item] for item in np.flatnonzero(catalogue.training).tolist()],
+        keep=store.learnt,
     )
-    if family.stored:
-        encoded, report = store.encode(encoder, contents, progress=f"encode {name}")
-        cached = report.hits
-    else:
-        encoded, cached = encoder.encode(contents), 0
-    return _block(name, encoder.name, encoded, cached, started)
+    return make_encoder(encoder_name, wanted), contents
 
 
-def _read(
+def _contents(modality: Modality, columns: pd.DataFrame, folder: Path) -> Sequence[Any]:
+    """What encoders of a modality read, one content an item."""
+    match modality:
+        case "text":
+            return texts(columns)
+        case "categories":
+            return labels(columns)
+        case "numbers":
+            return number_rows(columns)
+        case "image" | "audio":
+            return paths(columns, folder)
+
+
+def _encode(
     name: str,
     config: ContentConfig,
-    vectors: Path,
-    item_ids: ItemIds,
-    catalogue_rows: NDArray[np.int64],
+    catalogue: Catalogue,
+    store: VectorStore,
+    device: str,
+    out: Path | None,
+) -> tuple[ContentBlock, BlockReport]:
+    """A block made by an encoder from columns of the catalogue."""
+    started = time.perf_counter()
+    encoder, contents = encoder_of(name, config, catalogue, store, device)
+    if encoder_family(str(config.encoder)).stored:
+        encoded, report = store.encode(
+            encoder,
+            contents,
+            precision=config.precision,
+            workers=config.workers,
+            progress=f"encode {name}",
+            out=None if out is None else vectors_file(out, name),
+        )
+    else:
+        encoded = encoder.encode(contents)
+        report = StoreReport(0, int(encoded.present.sum()), 0, 0.0)
+    return _block(name, config, encoder.name, encoded, report, catalogue, started, out=out)
+
+
+def _ready_made(
+    name: str, config: ContentConfig, path: Path, catalogue: Catalogue, out: Path | None
 ) -> tuple[ContentBlock, BlockReport]:
     """A block of ready-made vectors."""
     started = time.perf_counter()
-    encoded, notes = read_vectors(vectors, config.ids, config.missing, item_ids, catalogue_rows)
-    return _block(name, vectors.name, encoded, int(encoded.present.sum()), started, notes)
+    encoded, notes = read_vectors(
+        path, config.ids, config.missing, catalogue.item_ids, catalogue.rows
+    )
+    report = StoreReport(int(encoded.present.sum()), 0, 0, 0.0)
+    return _block(name, config, path.name, encoded, report, catalogue, started, notes, out)
 
 
 def _block(
     name: str,
+    config: ContentConfig,
     encoder: str,
     encoded: Encoded,
-    cached: int,
+    store: StoreReport,
+    catalogue: Catalogue,
     started: float,
     notes: tuple[str, ...] = (),
+    out: Path | None = None,
 ) -> tuple[ContentBlock, BlockReport]:
     """The block and its report; a block that no item has is refused."""
+    reasons = {row: why for row, why in sorted(encoded.reasons.items()) if why != MISSING}
     n_present = int(encoded.present.sum())
     if not n_present:
+        why = f" (the first: {next(iter(reasons.values()))})" if reasons else ""
         raise DataError(
-            f"[content.{name}]: none of {len(encoded.present):,} items has any; "
+            f"[content.{name}]: none of {len(encoded.present):,} items has any{why}; "
             "check its columns or vectors, or leave it out"
         )
+    if config.reduce is not None and config.dim is not None:
+        rows = np.flatnonzero(encoded.present & catalogue.training)
+        reduction = Reduction.fit(config.reduce, config.dim, encoded.vectors, rows)
+        encoded = reduction.apply(encoded)
+        if out is not None:
+            reduction.save(reduction_file(out, name))
     block = ContentBlock(name, encoded.vectors, encoded.present)
     report = BlockReport(
         name=name,
         encoder=encoder,
         dim=block.dim,
-        encoded=n_present - cached,
-        cached=cached,
-        absent=len(encoded.present) - n_present,
+        encoded=store.misses,
+        cached=store.hits,
+        missing=len(encoded.present) - n_present - len(reasons),
+        unreadable=len(reasons),
         seconds=time.perf_counter() - started,
         notes=notes,
+        reasons=reasons,
     )
     return block, report
+
+
+def reduction_file(folder: Path, name: str) -> Path:
+    """Where the reduction of a block lies, if it has one."""
+    return folder / f"{name}.reduction.safetensors"

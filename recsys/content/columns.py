@@ -1,6 +1,7 @@
 """What the columns of a catalogue become before an encoder reads them: texts, labels, numbers."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["labels", "number_rows", "texts"]
+__all__ = ["labels", "number_rows", "paths", "texts"]
 
 DELIMITERS = "|;,"  # tried in this order
 DELIMITED_SHARE = 0.05  # of the cells must hold a delimiter before cells are split at it
@@ -29,6 +30,37 @@ def texts(columns: pd.DataFrame) -> list[str | None]:
     """
     pieces = [[_piece(cell) for cell in columns[name]] for name in columns]
     return [". ".join(filter(None, cells)) or None for cells in zip(*pieces, strict=True)]
+
+
+def paths(columns: pd.DataFrame, folder: Path) -> list[Path | None]:
+    """Read each item's cell as the path of a file, None where it is missing or blank.
+
+    Args:
+        columns: one row an item, one column.
+        folder: where relative paths begin.
+
+    Raises:
+        DataError: there are several columns, cells that are no text, or addresses in the web.
+    """
+    if columns.shape[1] != 1:
+        raise DataError(
+            f"catalogue: columns {list(columns.columns)}: files are read from one column; "
+            "make a [content.NAME] of each"
+        )
+    (name,) = columns.columns
+    strange = [cell for cell in columns[name].dropna() if not isinstance(cell, str)]
+    if strange:
+        raise DataError(
+            f"catalogue: column {name!r} holds {strange[0]!r}; expected paths of files, as text"
+        )
+    cells = [cell.strip() if isinstance(cell, str) else "" for cell in columns[name]]
+    for cell in cells:
+        if cell.startswith(("http://", "https://")):
+            raise DataError(
+                f"catalogue: column {name!r} holds web addresses ({cell}); download the files and "
+                "give their paths"
+            )
+    return [folder / cell if cell else None for cell in cells]
 
 
 def labels(columns: pd.DataFrame) -> list[tuple[str, ...]]:

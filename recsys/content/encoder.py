@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["MISSING", "ContentBlock", "Encoded", "Encoder", "Model", "Unreadable"]
+__all__ = ["MISSING", "ContentBlock", "Encoded", "Encoder", "Model", "Unreadable", "reason_of"]
 
 Content_contra = TypeVar("Content_contra", contravariant=True)
 
@@ -24,6 +24,11 @@ NO_REASONS: Mapping[int, str] = MappingProxyType({})
 
 class Unreadable(Exception):
     """A content that is there but cannot be encoded; the message is the reason, a few words."""
+
+
+def reason_of(error: Unreadable | OSError | MemoryError) -> str:
+    """The few words that stand in a table for an error."""
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
 
 
 class Encoded(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
-from recsys.content.encoder import MISSING, Encoded, Model, Unreadable
+from recsys.content.encoder import MISSING, Encoded, Model, Unreadable, reason_of
 
 __all__ = ["Decode", "FileEncoder", "Views", "decode_all"]
 
@@ -197,10 +197,8 @@ def _try(decode: Decode, path: Path | None) -> Decoded:
         if path.stat().st_size == 0:
             return "empty file"
         return decode(path)
-    except Unreadable as reason:
-        return str(reason)
-    except (OSError, MemoryError) as error:
-        return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except (Unreadable, OSError, MemoryError) as error:
+        return reason_of(error)
 
 
 def _try_alone(decode: Decode, path: Path | None) -> Decoded:

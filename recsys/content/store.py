@@ -2,10 +2,11 @@
 
 One folder an encoder, one file a chunk of at most 256 contents::
 
-    <root>/sbert_all-MiniLM-L6-v2_0c1d2e3f.../chunk-5b6a....npy    records (key, vector)
+    <root>/sbert_all-MiniLM-L6-v2_0c1d2e3f.../chunk-5b6a....npy    records (key, reason, vector)
 
 A file appears whole or not at all (written under a name of its own, then renamed), and nothing is
-ever changed, so any number of processes may read and write one store.
+ever changed, so any number of processes may read and write one store. What cannot be read is
+remembered with its reason, and not tried again: the same bytes would fail again.
 
 The same contents give the same bytes, whether encoded in one go or killed and resumed. A vector's
 last bits depend on what it shares a batch with; so the contents that are missing are put in one
@@ -17,24 +18,29 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.content.encoder import Encoded, Encoder
+from recsys.content.encoder import MISSING, Encoded, Encoder, reason_of
+from recsys.content.file_encoder import FileEncoder
 from recsys.errors import ArtifactError, DataError
 from recsys.files import digest_file
 from recsys.progress import track
 
-__all__ = ["CHUNK", "StoreReport", "StoreResult", "VectorStore"]
+__all__ = ["CHUNK", "Precision", "StoreReport", "StoreResult", "VectorStore"]
 
 CHUNK = 256  # contents a file: a kill loses at most this much work
-ABSENT = b""  # the key of nothing
+FORMAT = 2  # of the files; another one lies in folders of its own
+REASON = 64  # bytes of a reason that are kept
+WORTH_WORKERS = 128  # files to decode for which starting processes pays
+MOST_WORKERS = 8
 
-Keys = NDArray[np.bytes_]  # sha256 as 64 hex digits, ABSENT where there is nothing to encode
+Precision = Literal["float32", "float16"]
+Keys = NDArray[np.bytes_]  # sha256 as 64 hex digits
 Content = str | Path | None  # a text, a file, nothing
 
 
@@ -61,8 +67,20 @@ class VectorStore:
         """Open the store in a folder, which need not exist."""
         self.root = root
 
+    @property
+    def learnt(self) -> Path:
+        """The folder of what encoders learnt on a catalogue."""
+        return self.root / "learnt"
+
     def encode(
-        self, encoder: Encoder[Any], contents: Sequence[Content], *, progress: str | None = None
+        self,
+        encoder: Encoder[Any],
+        contents: Sequence[Content],
+        *,
+        precision: Precision = "float32",
+        workers: int | None = None,
+        progress: str | None = None,
+        out: Path | None = None,
     ) -> StoreResult:
         """Return the vectors ``(n, dim)`` of all contents, encoding only what the store lacks.
 
@@ -70,114 +88,171 @@ class VectorStore:
             encoder: is not asked for anything but its name when nothing is missing.
             contents: texts, or paths of files whose bytes count, not their names; None, blank
                 text and files that cannot be read are absent.
+            precision: of the vectors in the store; those returned are float32.
+            workers: processes that decode files beside the model; None: one a core, none for few.
             progress: what a bar shows while encoding; None shows none.
+            out: a ``.npy`` to write the vectors to and map them from; None keeps them in memory.
 
         Raises:
-            DataError: the encoder made NaN or infinity.
+            DataError: the encoder made NaN or infinity, or what float16 cannot hold.
             ArtifactError: a file of the store is damaged.
         """
         started = time.perf_counter()
-        folder = self.root / _folder_name(encoder.name)
-        keys = np.array([_key(content) for content in contents], dtype="S64")
-        wanted, firsts = np.unique(keys[keys != ABSENT], return_index=True)
-        distinct = [contents[i] for i in np.flatnonzero(keys != ABSENT)[firsts]]
-        vectors, found = _read(folder, wanted)
-        hits = int(np.isin(keys, wanted[found]).sum())
-        if not found.all():
-            missing = np.flatnonzero(~found)
-            _encode_chunks(
-                folder, encoder, wanted[missing], [distinct[i] for i in missing], progress
-            )
-            vectors, found = _read(folder, wanted)  # what later runs will read, to the last bit
-        dim = vectors.shape[1] if found.any() else encoder.dim
-        present = np.isin(keys, wanted[found])
-        result = np.zeros((len(keys), dim), dtype=np.float32)
-        if present.any():
-            result[present] = vectors[np.searchsorted(wanted, keys[present])]
+        folder = self.root / _folder_name(encoder.name, precision)
+        keys, reasons = _keys(contents)
+        readable = np.flatnonzero(keys != b"")
+        wanted, firsts, inverse = np.unique(keys[readable], return_index=True, return_inverse=True)
+        places = _find(folder, wanted)
+        lacking = np.flatnonzero(places.file < 0)
+        if len(lacking):
+            distinct = [contents[i] for i in readable[firsts[lacking]]]
+            writer = _Writer(folder, encoder, precision, workers)
+            writer.encode(wanted[lacking], distinct, progress)
+            places = _find(folder, wanted)  # what later runs will read, to the last bit
+        dim = places.dim or encoder.dim
+        vectors = _zeros((len(keys), dim), out)
+        present = np.zeros(len(keys), dtype=np.bool_)
+        for rows, found in _read(places, readable, inverse):
+            good = found["reason"] == b""
+            present[rows[good]] = True
+            vectors[rows[good]] = found["vector"][good]
+            reasons |= {
+                int(row): why.decode()
+                for row, why in zip(rows[~good], found["reason"][~good], strict=True)
+            }
+        misses = int((present[readable] & np.isin(inverse, lacking)).sum())
         n_present = int(present.sum())
         seconds = time.perf_counter() - started
-        report = StoreReport(hits, n_present - hits, len(keys) - n_present, seconds)
-        return StoreResult(Encoded(result, present), report)
+        report = StoreReport(n_present - misses, misses, len(keys) - n_present, seconds)
+        return StoreResult(Encoded(vectors, present, reasons), report)
 
 
-def _key(content: Content) -> bytes:
-    """The sha256 of a text or of a file's bytes, as hex."""
-    if isinstance(content, Path):
-        try:
-            return digest_file(content).encode()
-        except OSError:
-            return ABSENT
-    if not isinstance(content, str) or not content.strip():
-        return ABSENT
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest().encode()
+def _keys(contents: Sequence[Content]) -> tuple[Keys, dict[int, str]]:
+    """The key of each content ``(n,)``, empty where there is none, and the reasons why."""
+    keys = np.zeros(len(contents), dtype="S64")
+    reasons: dict[int, str] = {}
+    for row, content in enumerate(contents):
+        if isinstance(content, Path):
+            try:
+                keys[row] = digest_file(content)
+            except OSError as error:
+                reasons[row] = reason_of(error)
+        elif isinstance(content, str) and content.strip():
+            keys[row] = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        else:
+            reasons[row] = MISSING
+    return keys, reasons
 
 
-def _size(content: Content) -> int:
-    """Letters of a text, bytes of a file: alike sizes share a chunk, so little is padded."""
-    return content.stat().st_size if isinstance(content, Path) else len(content or "")
-
-
-def _folder_name(encoder: str) -> str:
+def _folder_name(encoder: str, precision: Precision) -> str:
     """A name that any file system takes, distinct for distinct encoders."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", encoder)[:80]
-    return f"{readable}_{hashlib.sha256(encoder.encode()).hexdigest()[:16]}"
+    key = f"{encoder} {precision} {FORMAT}"
+    return f"{readable}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def _encode_chunks(
-    folder: Path,
-    encoder: Encoder[Any],
-    keys: Keys,
-    contents: Sequence[Content],
-    progress: str | None,
-) -> None:
-    """Encode and write contents ``(m,)`` chunk by chunk, in the order of size and key."""
-    sizes = np.array([_size(content) for content in contents])
-    order = np.lexsort((keys, sizes))
-    chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    for chunk in track(chunks, progress, len(chunks)) if progress else chunks:
-        encoded = encoder.encode([contents[i] for i in chunk])
-        if encoded.vectors.shape[0] != len(chunk) or not np.isfinite(encoded.vectors).all():
+class _Writer(NamedTuple):
+    """Encodes what a folder lacks, chunk by chunk."""
+
+    folder: Path
+    encoder: Encoder[Any]
+    precision: Precision
+    workers: int | None
+
+    def encode(self, keys: Keys, contents: Sequence[Content], progress: str | None) -> None:
+        """Encode and write contents ``(m,)`` in the order of size and key.
+
+        Alike sizes share a chunk, so little is padded.
+        """
+        order = np.lexsort((keys, np.array([_size(content) for content in contents])))
+        chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+        encoded = self._encoded([contents[i] for i in chunk] for chunk in chunks)
+        pairs = zip(chunks, encoded, strict=True)
+        for chunk, made in track(pairs, progress, len(chunks)) if progress else pairs:
+            if len(made.vectors) != len(chunk) or not np.isfinite(made.vectors).all():
+                raise DataError(
+                    f"{self.encoder.name}: made vectors of shape {made.vectors.shape} for "
+                    f"{len(chunk)} contents, or NaN or infinity; expected one finite vector each"
+                )
+            self._write(keys[chunk], made)
+
+    def _encoded(self, chunks: Iterator[list[Content]] | Any) -> Iterator[Encoded]:
+        """Encode chunks; files are decoded ahead, beside the model."""
+        if not isinstance(self.encoder, FileEncoder):
+            return (self.encoder.encode(chunk) for chunk in chunks)
+        listed = list(chunks)
+        few = sum(map(len, listed)) < WORTH_WORKERS
+        auto = 0 if few else min(os.cpu_count() or 1, MOST_WORKERS)
+        return self.encoder.stream(listed, auto if self.workers is None else self.workers)
+
+    def _write(self, keys: Keys, made: Encoded) -> None:
+        """Write one chunk: records in order of keys."""
+        record = _record(made.vectors.shape[1], self.precision)
+        records = np.zeros(len(keys), dtype=record)
+        order = np.argsort(keys)
+        records["key"] = keys[order]
+        with np.errstate(over="ignore"):
+            records["vector"] = made.vectors[order]
+        if not np.isfinite(records["vector"]).all():
             raise DataError(
-                f"{encoder.name}: made vectors of shape {encoded.vectors.shape} for {len(chunk)} "
-                "contents, or NaN or infinity; expected one finite vector each"
+                f"{self.encoder.name}: makes numbers beyond 65,504, the most that float16 holds; "
+                'use precision = "float32"'
             )
-        if encoded.present.any():  # what could not be read is tried again another time
-            _write(folder, keys[chunk[encoded.present]], encoded.vectors[encoded.present])
+        for place, row in enumerate(order):
+            if not made.present[row]:
+                why = made.reasons.get(int(row), MISSING) or MISSING
+                records["reason"][place] = why.encode()[:REASON].decode(errors="ignore").encode()
+        digest = hashlib.sha256(records["key"].tobytes()).hexdigest()[:32]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Another process may be writing this very chunk: each has a partial file of its own.
+        partial = self.folder / f".chunk-{digest}.{os.getpid()}.partial"
+        with partial.open("wb") as file:
+            np.save(file, records, allow_pickle=False)
+        partial.replace(self.folder / f"chunk-{digest}.npy")
 
 
-def _write(folder: Path, keys: Keys, vectors: NDArray[np.float32]) -> None:
-    """Write one chunk: records of a key and its vector, in order of keys."""
-    record = np.dtype([("key", "S64"), ("vector", "<f4", (vectors.shape[1],))])
-    records = np.empty(len(keys), dtype=record)
-    order = np.argsort(keys)
-    records["key"], records["vector"] = keys[order], vectors[order]
-    digest = hashlib.sha256(records["key"].tobytes()).hexdigest()[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    # Another process may be writing this very chunk: each has a partial file of its own.
-    partial = folder / f".chunk-{digest}.{os.getpid()}.partial"
-    with partial.open("wb") as file:
-        np.save(file, records, allow_pickle=False)
-    partial.replace(folder / f"chunk-{digest}.npy")
+class _Places(NamedTuple):
+    """Where keys ``(w,)`` are."""
+
+    paths: list[Path]
+    dim: int  # 0 where nothing was found
+    file: NDArray[np.int32]  # (w,) in ``paths``, -1 where in none
+    record: NDArray[np.int32]  # (w,) in the file
 
 
-def _read(folder: Path, wanted: Keys) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the vectors ``(w, dim)`` of sorted keys, and which were found ``(w,)``.
+def _find(folder: Path, wanted: Keys) -> _Places:
+    """Look for sorted keys ``(w,)``.
 
     Of a key in several files (two processes encoded it at once) the last by file name counts.
     """
-    found = np.zeros(len(wanted), dtype=np.bool_)
-    vectors = np.zeros((len(wanted), 0), dtype=np.float32)
-    if not len(wanted):
-        return vectors, found
-    for path in sorted(folder.glob("chunk-*.npy")):
+    places = _Places(
+        sorted(folder.glob("chunk-*.npy")),
+        0,
+        np.full(len(wanted), -1, dtype=np.int32),
+        np.zeros(len(wanted), dtype=np.int32),
+    )
+    dim = 0
+    for number, path in enumerate(places.paths if len(wanted) else []):
         records = _load_chunk(path)
-        if not found.any():
-            vectors = np.zeros((len(wanted), records["vector"].shape[1]), dtype=np.float32)
-        places = np.minimum(np.searchsorted(wanted, records["key"]), len(wanted) - 1)
-        hits = wanted[places] == records["key"]
-        vectors[places[hits]] = records["vector"][hits]
-        found[places[hits]] = True
-    return vectors, found
+        dim = records.dtype["vector"].shape[0]
+        near = np.minimum(np.searchsorted(wanted, records["key"]), len(wanted) - 1)
+        hits = np.flatnonzero(wanted[near] == records["key"])
+        places.file[near[hits]] = number
+        places.record[near[hits]] = hits
+    return places._replace(dim=dim)
+
+
+def _read(
+    places: _Places, rows: NDArray[np.intp], inverse: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
+    """Yield rows with their records, file by file; key ``inverse[i]`` belongs to ``rows[i]``."""
+    files = places.file[inverse]
+    order = np.argsort(files, kind="stable")
+    bounds = np.searchsorted(files[order], np.arange(len(places.paths) + 1))
+    for number, path in enumerate(places.paths):
+        mine = order[bounds[number] : bounds[number + 1]]
+        if len(mine):
+            yield rows[mine], _load_chunk(path)[places.record[inverse[mine]]]
 
 
 def _load_chunk(path: Path) -> NDArray[Any]:
@@ -186,6 +261,26 @@ def _load_chunk(path: Path) -> NDArray[Any]:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); delete it, it is made again") from None
-    if records.dtype.names != ("key", "vector"):
+    if records.dtype.names != ("key", "reason", "vector"):
         raise ArtifactError(f"{path}: is no chunk of a vector store; move it away")
     return np.asarray(records)
+
+
+def _record(dim: int, precision: Precision) -> np.dtype[Any]:
+    number = "<f4" if precision == "float32" else "<f2"
+    return np.dtype([("key", "S64"), ("reason", f"S{REASON}"), ("vector", number, (dim,))])
+
+
+def _zeros(shape: tuple[int, int], out: Path | None) -> NDArray[np.float32]:
+    """Zeros in memory, or in a ``.npy`` that is mapped."""
+    if out is None or not all(shape):
+        return np.zeros(shape, dtype=np.float32)
+    mapped: NDArray[np.float32] = np.lib.format.open_memmap(
+        out, mode="w+", dtype=np.float32, shape=shape
+    )
+    return mapped
+
+
+def _size(content: Content) -> int:
+    """Letters of a text, bytes of a file."""
+    return content.stat().st_size if isinstance(content, Path) else len(content or "")

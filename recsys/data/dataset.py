@@ -52,6 +52,7 @@ class Dataset:
         generated: whether the data were made by a generator; said wherever they are shown.
         labels: for a split by column or files: ``"train"``, ``"validation"`` or ``"test"`` of each
             row of ``log``, object ``(n,)``; else None.
+        items_folder: where relative paths in the catalogue begin; not saved.
 
     Raises:
         DataError: sizes do not belong together.
@@ -69,6 +70,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     generated: bool = False
     labels: NDArray[np.object_] | None = None
+    items_folder: Path | None = None
 
     def __post_init__(self) -> None:
         n_users, n_items, n_rows = len(self.user_ids), len(self.item_ids), len(self.log)
@@ -229,6 +231,7 @@ class Dataset:
             (*source.log.notes, *item_notes, *user_notes),
             source.generated,
             None if log.labels is None else log.labels[order],
+            source.items_folder,
         )
 
     def save(self, folder: Path) -> None:

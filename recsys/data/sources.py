@@ -43,6 +43,11 @@ class Source:
     label: str | None = None
     generated: bool = False
 
+    @property
+    def items_folder(self) -> Path | None:
+        """Where relative paths in ``items`` begin."""
+        return None if self.config.items is None else self.config.items.parent
+
 
 def open_source(data: DataConfig, split: SplitConfig, folder: Path | None = None) -> Source:
     """Read the tables of a config.
@@ -117,11 +122,12 @@ def _synthetic(data: DataConfig, folder: Path | None, label: str | None) -> Sour
     if folder is None:
         raise ConfigError('source = "synthetic" needs a folder to write to: path = FOLDER')
     generate(data.synthetic, folder)
+    items = folder / "items.csv"
     columns = {"user": "user_id", "item": "item_id", "time": "time", "item_key": "item_id"}
     return Source(
-        data.model_copy(update=columns),
+        data.model_copy(update={**columns, "items": items}),
         read_table([folder / "interactions.csv"]),
-        read_table([folder / "items.csv"]),
+        read_table([items]),
         None,
         label,
         generated=True,

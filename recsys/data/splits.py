@@ -80,6 +80,11 @@ class Split:
         """Cold users only: their rows that are given when they are asked, and not learnt from."""
         return self._rows(Part.VALIDATION_HISTORY, Part.TEST_HISTORY)
 
+    @property
+    def trained_items(self) -> NDArray[np.bool_]:
+        """Items with training rows, ``(n_items,)``: what may be fitted, is fitted on these."""
+        return self.train.item_counts() > 0
+
     def learnable(self, *, refit: bool) -> Interactions:
         """The rows to fit on: training, and with ``refit`` all that validation held back."""
         if not refit:

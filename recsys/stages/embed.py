@@ -1,17 +1,26 @@
 """embed: the catalogue's content -> DIR/content, one block of vectors a ``[content.NAME]``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys.content.assemble import content_blocks, save_blocks
+import numpy as np
+import pyarrow as pa
+from rich.table import Table
+
+from recsys.content.assemble import BlockReport, Catalogue, content_blocks
+from recsys.content.encoders import encoder_family
+from recsys.content.saved import save_blocks
 from recsys.content.store import VectorStore
-from recsys.data.dataset import Dataset
+from recsys.data.arrow import write_parquet
 from recsys.device import pick_device
-from recsys.stages.prepare import prepare_stage
+from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["embed_stage"]
+__all__ = ["ABSENT", "catalogue_of", "embed_stage", "stats_table", "vector_store"]
+
+ABSENT = "absent.parquet"  # items without vectors: content, item_id, reason, and what was read
 
 
 def embed_stage(run: Run) -> Stage:
@@ -20,18 +29,14 @@ def embed_stage(run: Run) -> Stage:
     device = run.config.training.device
 
     def work(folder: Path) -> dict[str, Any]:
-        dataset = Dataset.load(run.folder("data"))
-        store = VectorStore(run.out.parent / "vectors")
+        catalogue = catalogue_of(run)
+        store = vector_store(run)
         blocks, reports = content_blocks(
-            dataset.items,
-            dataset.item_ids,
-            dataset.catalogue_rows,
-            content,
-            store,
-            device=str(pick_device(device)),
+            catalogue, content, store, device=str(pick_device(device)), out=folder
         )
         save_blocks(blocks, folder)
-        return {"blocks": [vars(report) for report in reports]}
+        write_parquet(folder / ABSENT, _absent(run, catalogue, reports))
+        return {"blocks": [report.summary for report in reports]}
 
     files = [
         Path(path)
@@ -39,11 +44,68 @@ def embed_stage(run: Run) -> Stage:
         for path in (block.vectors, block.ids)
         if path is not None and path not in ("items", "row")
     ]
+    reads_files = any(
+        block.encoder is not None and encoder_family(block.encoder).modality in ("image", "audio")
+        for block in content.values()
+    )
     return Stage(
         name="embed",
         folder=run.folder("content"),
-        settings={name: block.model_dump(mode="json") for name, block in content.items()},
+        settings={
+            name: block.model_dump(mode="json", exclude={"workers"})
+            for name, block in content.items()
+        },
         reads=(prepare_stage(run),),
         files=tuple(files),
         work=work,
+        always=reads_files,
     )
+
+
+def vector_store(run: Run) -> VectorStore:
+    """The store that neighbouring runs share."""
+    return VectorStore(run.out.parent / "vectors")
+
+
+def catalogue_of(run: Run) -> Catalogue:
+    """The items of a prepared run, and where their files lie."""
+    dataset, split = load_data(run)
+    data = run.config.data
+    folder = run.folder("data") if data.path is None else data.path
+    return Catalogue(
+        dataset.items,
+        dataset.item_ids,
+        dataset.catalogue_rows,
+        training=split.trained_items,
+        folder=folder if data.items is None else data.items.parent,
+    )
+
+
+def stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
+    """What ``recsys embed --stats`` shows of the stage's facts: one row a content."""
+    table = Table(title="Content", title_justify="left")
+    for heading in ("content", "encoder"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("width", "encoded", "from store", "missing", "unreadable", "items/s"):
+        table.add_column(heading, justify="right")
+    for block in blocks:
+        speed = (block["encoded"] + block["cached"]) / max(block["seconds"], 1e-9)
+        counts = [block[key] for key in ("dim", "encoded", "cached", "missing", "unreadable")]
+        numbers = [f"{count:,}" for count in (*counts, round(speed))]
+        table.add_row(block["name"], block["encoder"], *numbers)
+    return table
+
+
+def _absent(run: Run, catalogue: Catalogue, reports: Sequence[BlockReport]) -> pa.Table:
+    """The items whose content is there and cannot be encoded, with the reason."""
+    rows = []
+    for report in reports:
+        columns = list(run.config.content[report.name].columns)
+        item_ids = catalogue.item_ids.ids(np.array(list(report.reasons), dtype=np.int64))
+        cells_of = catalogue.items[columns].iloc[list(report.reasons)].itertuples(index=False)
+        for item_id, why, cells in zip(item_ids, report.reasons.values(), cells_of, strict=True):
+            read = "; ".join(str(cell)[:80] for cell in cells)
+            rows.append((report.name, str(item_id), why, read))
+    names = ("content", "item_id", "reason", "read")
+    listed = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pa.table({name: pa.array(c, pa.string()) for name, c in zip(names, listed, strict=True)})

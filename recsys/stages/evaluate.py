@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from recsys.config import EvaluationConfig
-from recsys.content.assemble import load_blocks
+from recsys.content.saved import load_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.tasks import Task
 from recsys.errors import ConfigError

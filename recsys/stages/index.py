@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.content.assemble import load_blocks
+from recsys.content.saved import load_blocks
 from recsys.index.calibration import recall_against_exact
 from recsys.index.index import build_index
 from recsys.stages.embed import embed_stage

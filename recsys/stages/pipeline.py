@@ -73,7 +73,7 @@ def plan(run: Run, names: tuple[str, ...] = STAGES) -> list[Planned]:
     lines = []
     for stage in stages_of(run, names):
         try:
-            doing = not is_fresh(stage, inputs_of(stage))
+            doing = stage.always or not is_fresh(stage, inputs_of(stage))
         except ArtifactError:
             doing = True  # an input will be made first
         made = (stage.folder / RECORD).is_file()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.batch.generate import generate
-from recsys.content.assemble import load_blocks
+from recsys.content.saved import load_blocks
 from recsys.index.index import load_index
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker

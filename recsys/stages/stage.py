@@ -45,6 +45,8 @@ class Stage:
         reads: the earlier stages whose folders it reads.
         files: the user's own files or folders that it reads.
         work: writes into the (empty) folder that it is given and returns facts worth recording.
+        always: do it at every run: it reads files that only itself knows of. What it writes is the
+            same as long as they are, and later stages are skipped.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Stage:
     reads: tuple["Stage", ...]
     files: tuple[Path, ...]
     work: Callable[[Path], Facts]
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def perform(stage: Stage, *, force: bool = False) -> Record:
         ArtifactError: an earlier stage's folder is missing, was altered, or is of other settings.
     """
     inputs = inputs_of(stage)
-    if not force and is_fresh(stage, inputs):
+    if not force and not stage.always and is_fresh(stage, inputs):
         record = read_record(stage.folder)
         return Record(stage.name, record["facts"], record["seconds"], skipped=True)
     logger.info("%s: begins", stage.name)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recsys.content.assemble import load_blocks
+from recsys.content.saved import load_blocks
 from recsys.files import digest_json, remove_folder
 from recsys.fitting import Phase, fit_towers
 from recsys.stages.embed import embed_stage

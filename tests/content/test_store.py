@@ -66,7 +66,7 @@ def words(n: int) -> list[str]:
 
 def test_order_count_and_duplicates_are_kept(tmp_path: Path) -> None:
     encoder = Fake()
-    (vectors, present), report = VectorStore(tmp_path).encode(
+    (vectors, present, _), report = VectorStore(tmp_path).encode(
         encoder, ["b", None, "a", "b", "  ", "unreadable"]
     )
     assert present.tolist() == [True, False, True, True, False, False]
@@ -88,10 +88,55 @@ def test_the_second_time_nothing_is_encoded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.encoded.vectors, first.encoded.vectors[::-1])
 
 
+def test_what_cannot_be_read_is_not_tried_again(tmp_path: Path) -> None:
+    class Reasons(Fake):
+        def encode(self, contents: Sequence[object]) -> Encoded:
+            made = super().encode(contents)
+            return made._replace(reasons={int(i): "é" * 99 for i in np.flatnonzero(~made.present)})
+
+    contents = [*words(6), "unreadable 1", "unreadable 2"]
+    store = VectorStore(tmp_path)
+    first = store.encode(Reasons(), contents)
+    second = store.encode(Untouchable(), contents)
+    for result in (first, second):
+        assert result.encoded.present.tolist() == [True] * 6 + [False] * 2
+        assert result.encoded.reasons == {6: "é" * 32, 7: "é" * 32}  # 64 bytes, whole letters
+        assert result.report.absent == 2
+
+
+def test_half_precision_takes_half_the_space_and_a_folder_of_its_own(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    full = store.encode(Fake(), words(4)).encoded.vectors
+    half = store.encode(Fake(), words(4), precision="float16")
+    assert half.report.misses == 4 and half.encoded.vectors.dtype == np.float32
+    np.testing.assert_array_equal(half.encoded.vectors, full.astype(np.float16))
+
+
+def test_half_precision_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
+    class Large(Fake):
+        def encode(self, contents: Sequence[object]) -> Encoded:
+            made = super().encode(contents)
+            return made._replace(vectors=made.vectors + 1e6)
+
+    with pytest.raises(DataError, match="float16"):
+        VectorStore(tmp_path).encode(Large(), ["a"], precision="float16")
+
+
+def test_vectors_may_be_mapped_from_a_file(tmp_path: Path) -> None:
+    contents = [None, *words(9), "unreadable"]
+    store = VectorStore(tmp_path / "store")
+    kept = store.encode(Fake(), contents).encoded
+    mapped = store.encode(Untouchable(), contents, out=tmp_path / "v.npy").encoded
+    assert isinstance(mapped.vectors, np.memmap)
+    np.testing.assert_array_equal(mapped.vectors, kept.vectors)
+    mapped.vectors.flush()
+    np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), kept.vectors)
+
+
 def test_only_what_is_new_is_encoded(tmp_path: Path) -> None:
     store, encoder = VectorStore(tmp_path), Fake()
     old = store.encode(Fake(), words(9)).encoded.vectors
-    (vectors, _), report = store.encode(encoder, ["new", *words(9), "newer"])
+    (vectors, _, _), report = store.encode(encoder, ["new", *words(9), "newer"])
     assert sorted(map(str, encoder.encoded)) == ["new", "newer"]
     assert (report.hits, report.misses) == (9, 2)
     np.testing.assert_array_equal(vectors[1:10], old)
@@ -174,18 +219,18 @@ def test_files_count_by_their_bytes(tmp_path: Path) -> None:
     for name, text in (("a.txt", "one"), ("b.txt", "two"), ("c.txt", "one")):
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt", "no.txt")]
-    (vectors, present), report = store.encode(encoder, paths)
+    (vectors, present, reasons), report = store.encode(encoder, paths)
     assert present.tolist() == [True, True, True, False] and report.absent == 1
     np.testing.assert_array_equal(vectors[0], vectors[2])
-    assert len(encoder.encoded) == 2
+    assert reasons == {3: "no such file or directory"} and len(encoder.encoded) == 2
     (tmp_path / "a.txt").write_text("three")
     assert store.encode(encoder, paths).report[:3] == (2, 1, 1)
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    (vectors, present), report = VectorStore(tmp_path).encode(Fake(), [])
+    (vectors, present, _), report = VectorStore(tmp_path).encode(Fake(), [])
     assert vectors.shape == (0, 3) and present.shape == (0,) and report[:3] == (0, 0, 0)
-    (vectors, _), report = VectorStore(tmp_path).encode(Fake(), [None, ""])
+    (vectors, _, _), report = VectorStore(tmp_path).encode(Fake(), [None, ""])
     assert vectors.shape == (2, 3) and report.absent == 2
 
 

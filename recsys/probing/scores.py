@@ -1,0 +1,184 @@
+"""Scores of labels from vectors that did not see them: linear models and nearest neighbours.
+
+Linear probes: Alain and Bengio, Understanding intermediate layers using linear classifier probes,
+2016. All labels are fitted at once: their losses are a sum, and one L-BFGS minimises it.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from recsys.probing.auc import auc
+from recsys.probing.neighbours import centred_directions, nearest
+
+__all__ = [
+    "Loss",
+    "fit_linear",
+    "linear_scores",
+    "neighbour_scores",
+    "standardise",
+    "stratified_folds",
+]
+
+Loss = Literal["logistic", "squared hinge"]
+Floats = NDArray[np.float64]
+
+FOLDS = 5
+NEIGHBOURS = 20
+COSTS = (1e-4, 1e-3, 1e-2, 1e-1)  # C; which one is chosen inside the training folds
+ITERATIONS = 200
+
+
+def stratified_folds(
+    carried: NDArray[np.bool_], *, seed: int = 0, count: int = FOLDS
+) -> NDArray[np.int64]:
+    """Part the items into folds, for every label anew, so that all have as many positives.
+
+    Args:
+        carried: which item carries which label, ``(n, labels)``.
+        seed: of the draw.
+        count: of folds.
+
+    Returns:
+        The fold of each item under each label, ``(n, labels)``; a label's positives are spread
+        equally to within one, and so are its negatives.
+    """
+    draw = np.random.default_rng(seed)
+    shuffled = draw.permuted(np.tile(np.arange(len(carried)), (carried.shape[1], 1)), axis=1).T
+    positives_first = np.argsort(~np.take_along_axis(carried, shuffled, axis=0), 0, kind="stable")
+    order = np.take_along_axis(shuffled, positives_first, axis=0)
+    folds = np.empty(carried.shape, dtype=np.int64)
+    np.put_along_axis(folds, order, np.arange(len(carried))[:, None] % count, axis=0)
+    return folds
+
+
+def linear_scores(
+    vectors: NDArray[np.float32], carried: NDArray[np.bool_], *, loss: Loss, seed: int = 0
+) -> Floats:
+    """Score every item's labels by linear models that did not see the item's fold.
+
+    Columns are standardised. The strength of the L2 penalty is chosen inside each training part:
+    by the macro-AUC on one of its folds.
+
+    Args:
+        vectors: ``(n, d)``.
+        carried: which item carries which label, ``(n, labels)``.
+        loss: ``"logistic"``: logistic regression; ``"squared hinge"``: a linear SVM.
+        seed: of the folds.
+
+    Returns:
+        Decision values less the intercept (which only tells the folds apart), ``(n, labels)``.
+    """
+    inputs, signs = standardise(vectors), np.where(carried, 1.0, -1.0)
+    folds = stratified_folds(carried, seed=seed)
+    scores = np.empty(carried.shape)
+    nothing = np.zeros((1 + inputs.shape[1], carried.shape[1]))
+    for fold in range(FOLDS):
+        held, choosing = folds == fold, folds == (fold + 1) % FOLDS
+        weights, best = nothing, (-1.0, 0)
+        for place, cost in enumerate(COSTS):
+            weights = fit_linear(inputs, signs, ~(held | choosing), cost, loss, weights)
+            found = _mean_auc(inputs @ weights[1:], carried, choosing)
+            best = max(best, (found, -place))  # of equal ones the strongest penalty
+            if -place < best[1] - 1 : break
+        weights = fit_linear(inputs, signs, ~held, COSTS[-best[1]], loss, weights)
+        scores[held] = (inputs @ weights[1:])[held]
+    return scores
+
+
+def neighbour_scores(
+    vectors: NDArray[np.float32],
+    carried: NDArray[np.bool_],
+    *,
+    k: int = NEIGHBOURS,
+    seed: int = 0,
+) -> Floats:
+    """Score every item's labels by the share of its ``k`` nearest items that carry them.
+
+    Neighbours are by cosine of the vectors less their mean; an item is not its own.
+
+    Returns:
+        Shares, ``(n, labels)``.
+    """
+    directions, rows = centred_directions(vectors), np.arange(len(vectors))
+    found = nearest(directions, directions, min(k, len(rows) - 1), itself=rows, seed=seed)
+    shares = np.zeros(carried.shape)
+    for column in found.T:
+        shares += carried[column]
+    return shares / found.shape[1]
+
+
+def fit_linear(
+    inputs: Floats, signs: Floats, used: NDArray[np.bool_], cost: float, loss: Loss, start: Floats
+) -> Floats:
+    """Minimise ``|w|^2 / 2 + cost * sum(loss(sign * score))`` for every label.
+
+    Args:
+        inputs: ``(n, d)``.
+        signs: 1 where an item carries a label, else -1, ``(n, labels)``.
+        used: which items each label is fitted on, ``(n, labels)``.
+        cost: C, the weight of an item's loss against the penalty.
+        loss: ``"logistic"``: ``log(1 + exp(-margin))``; ``"squared hinge"``:
+            ``max(0, 1 - margin)^2``.
+        start: weights to begin from, ``(1 + d, labels)``.
+
+    Returns:
+        Weights ``(1 + d, labels)``; the first row is the intercept, which bears no penalty.
+    """
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(start.shape)
+        margins = signs * (weights[0] + inputs @ weights[1:])
+        losses, slopes = _logistic(margins) if loss == "logistic" else _squared_hinge(margins)
+        slopes *= signs * used * cost
+        gradient = np.vstack([slopes.sum(axis=0), inputs.T @ slopes + weights[1:]])
+        value = cost * (losses * used).sum() + (weights[1:] ** 2).sum() / 2
+        return float(value) / len(inputs), gradient.ravel() / len(inputs)
+
+    found = minimize(
+        objective,
+        start.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": ITERATIONS, "maxcor": 20, "gtol": 1e-5, "ftol": 1e-7},
+    )
+    return np.asarray(found.x).reshape(start.shape)
+
+
+def standardise(vectors: NDArray[Any]) -> Floats:
+    """Bring columns to mean 0 and deviation 1, and turn them so that there are at most ``n``.
+
+    Linear models with an L2 penalty see only inner products of rows: with more columns than rows,
+    an orthogonal basis of the rows changes nothing but the time it takes.
+
+    Returns:
+        ``(n, min(n, d))``; a constant column is zero.
+    """
+    inputs = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    spread = inputs.std(axis=0)
+    real = spread > 1e-6 * np.abs(vectors).max(axis=0, initial=0.0)
+    inputs = np.where(real, inputs / np.where(real, spread, 1.0), 0.0)
+    if inputs.shape[1] > len(inputs):
+        left, lengths, _ = np.linalg.svd(inputs, full_matrices=False)
+        inputs = left * lengths
+    return inputs
+
+
+def _mean_auc(scores: Floats, carried: NDArray[np.bool_], which: NDArray[np.bool_]) -> float:
+    """The mean AUC of the labels, each over its own items ``which`` ``(n, labels)``."""
+    columns = zip(scores.T, carried.T, which.T, strict=True)
+    return float(np.mean([auc(score[on], positive[on])[0] for score, positive, on in columns]))
+
+
+def _logistic(margins: Floats) -> tuple[Floats, Floats]:
+    """The losses and their slopes."""
+    return np.logaddexp(0.0, -margins), -expit(-margins)
+
+
+def _squared_hinge(margins: Floats) -> tuple[Floats, Floats]:
+    """The losses and their slopes."""
+    short = np.maximum(0.0, 1.0 - margins)
+    return short**2, -2.0 * short
