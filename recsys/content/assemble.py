@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.config import ContentConfig
 from recsys.content.columns import labels, number_rows, paths, texts
 from recsys.content.encoder import MISSING, ContentBlock, Encoded, Encoder
-from recsys.content.encoders import encoder_family, make_encoder
+from recsys.content.encoders import check_encoder, encoder_family, make_encoder
 from recsys.content.family import Modality, Wanted
 from recsys.content.reduce import Reduction
 from recsys.content.saved import vectors_file
@@ -28,6 +28,7 @@ __all__ = [
     "AssembledContent",
     "BlockReport",
     "Catalogue",
+    "check_tables",
     "content_blocks",
     "encoder_of",
     "reduction_file",
@@ -121,10 +122,9 @@ def content_blocks(
         ConfigError: a name, column, encoder or option is not usable.
         DataError: what a table names cannot be read, or no item has any of it.
     """
+    check_tables(configs, catalogue.items)  # all, before the first hour of encoding
     pairs = []
     for name, config in configs.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise ConfigError(f"[content.{name}]: name it by letters, digits, _ and -")
         if config.vectors is None:
             pairs.append(_encode(name, config, catalogue, store, device, out))
         else:
@@ -132,6 +132,29 @@ def content_blocks(
     return AssembledContent(
         tuple(block for block, _ in pairs), tuple(report for _, report in pairs)
     )
+
+
+def check_tables(configs: Mapping[str, ContentConfig], items: pd.DataFrame) -> None:
+    """Say what can be said of ``[content.NAME]`` tables before anything is encoded.
+
+    Args:
+        configs: the tables.
+        items: the catalogue.
+
+    Raises:
+        ConfigError: a name, column, encoder or option is not usable, or a library is not here.
+    """
+    for name, config in configs.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ConfigError(f"[content.{name}]: name it by letters, digits, _ and -")
+        lacking = [column for column in config.columns if column not in items.columns]
+        if lacking:
+            has = ", ".join(map(str, items.columns)) or "none (is there an items = FILE?)"
+            raise ConfigError(
+                f"[content.{name}]: the catalogue has no column {lacking[0]!r}; its columns: {has}"
+            )
+        if config.encoder is not None:
+            check_encoder(config.encoder, config.options)
 
 
 def encoder_of(
@@ -143,12 +166,7 @@ def encoder_of(
         ConfigError: a column, the encoder or an option is not usable.
         DataError: the columns hold nothing that such an encoder reads or can be fitted on.
     """
-    lacking = [column for column in config.columns if column not in catalogue.items.columns]
-    if lacking:
-        has = ", ".join(map(str, catalogue.items.columns)) or "none (is there an items = FILE?)"
-        raise ConfigError(
-            f"[content.{name}]: the catalogue has no column {lacking[0]!r}; its columns: {has}"
-        )
+    check_tables({name: config}, catalogue.items)
     encoder_name = str(config.encoder)
     modality = encoder_family(encoder_name).modality
     folder = config.folder or catalogue.folder

@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from recsys.config import EncoderOptions
 from recsys.content.audio.families import AUDIO_ENCODERS
 from recsys.content.categories import CategoryEncoder
 from recsys.content.encoder import Encoder
@@ -15,7 +16,7 @@ from recsys.content.numeric import NumberEncoder
 from recsys.content.text.families import TEXT_ENCODERS
 from recsys.errors import ConfigError
 
-__all__ = ["ENCODERS", "encoder_family", "make_encoder"]
+__all__ = ["ENCODERS", "check_encoder", "encoder_family", "make_encoder"]
 
 RANDOM = "random:"  # before a name: the same network with random weights, for tests
 
@@ -66,6 +67,24 @@ def encoder_family(name: str) -> EncoderFamily:
     return family
 
 
+def check_encoder(name: str, options: EncoderOptions) -> EncoderFamily:
+    """Return the family of an encoder that could be made: its libraries are here, its options fit.
+
+    Raises:
+        ConfigError: it could not be made.
+    """
+    family = encoder_family(name)
+    for option in sorted(options.model_dump(exclude_none=True).keys() - family.options):
+        takes = ", ".join(sorted(family.options)) or "none"
+        raise ConfigError(f"encoder {name!r} has no option {option!r}; its options: {takes}")
+    for module in family.requires:
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(
+                f'encoder {name!r} needs {module}: pip install "recsys[{family.extra}]"'
+            )
+    return family
+
+
 def make_encoder(name: str, wanted: Wanted | None = None) -> Encoder[Any]:
     """Make an encoder by name.
 
@@ -80,16 +99,8 @@ def make_encoder(name: str, wanted: Wanted | None = None) -> Encoder[Any]:
             not one of this encoder's.
         DataError: the contents are nothing that such an encoder can be fitted on.
     """
-    family, wanted = encoder_family(name), wanted or Wanted()
-    given = wanted.options.model_dump(exclude_none=True)
-    for option in given.keys() - family.options:
-        takes = ", ".join(sorted(family.options)) or "none"
-        raise ConfigError(f"encoder {name!r} has no option {option!r}; its options: {takes}")
-    for module in family.requires:
-        if importlib.util.find_spec(module) is None:
-            raise ConfigError(
-                f'encoder {name!r} needs {module}: pip install "recsys[{family.extra}]"'
-            )
+    wanted = wanted or Wanted()
+    family = check_encoder(name, wanted.options)
     model = name.removeprefix(RANDOM).partition(":")[2]
     prefix = RANDOM if name.startswith(RANDOM) else ""
     return family.make(replace(wanted, model=prefix + model))

@@ -9,7 +9,8 @@ from recsys.content.encoders import ENCODERS
 from recsys.content.family import EncoderFamily, Listed
 from recsys.content.weights.find import weights_here
 from recsys.content.weights.hub import cached_snapshot
-from recsys.content.weights.known import Installed, known_weights
+from recsys.content.weights.known import known_weights
+from recsys.content.weights.sources import Installed
 from recsys.errors import ArtifactError
 
 __all__ = ["ListedEncoder", "listed_encoders"]

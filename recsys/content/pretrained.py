@@ -11,8 +11,15 @@ from typing import Any
 from recsys.errors import ConfigError
 from recsys.files import digest_file
 
-__all__ = ["check_architecture", "digest_folder", "load_pretrained", "quiet_loading"]
+__all__ = [
+    "check_architecture",
+    "digest_folder",
+    "load_pretrained",
+    "load_tokenizer",
+    "quiet_loading",
+]
 
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")  # at least one of them
 SETTINGS = ("*.json", "*.txt", "*.model")  # of networks, tokenizers and preprocessing
 
 
@@ -82,6 +89,27 @@ def load_pretrained(network: Any, folder: Path, may_lack: Collection[str] = ()) 
             f"{folder}: lacks {len(lacks)} weights, {lacks[0]} first; name a folder with all"
         )
     return model.eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a folder, which pads behind the text.
+
+    Raises:
+        ConfigError: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in VOCABULARIES):  # it would know no word
+        raise ConfigError(f"{folder}: holds no tokenizer ({', '.join(VOCABULARIES)})")
+    with quiet_loading():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, padding_side="right"
+            )
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            said = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"{folder}: transformers cannot read its tokenizer: {said}") from None
+    return tokenizer
 
 
 @contextmanager

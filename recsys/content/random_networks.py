@@ -6,14 +6,21 @@ Their tokenizers know single letters or bytes, so that every text means somethin
 import string
 from typing import Any
 
-__all__ = ["RANDOM", "is_random", "random_network", "random_tokenizer"]
+__all__ = ["RANDOM", "SIDE", "is_random", "random_network", "random_tokenizer"]
 
 RANDOM = "random:"  # how a model's name begins that stands for random weights
+Settings = dict[str, Any]
+
 SEED = 0
 SIDE = 32  # pixels of an image; 16 patches of 8
+LONGEST = 64  # tokens
 WIDTH = 32
-SIZES = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2}
-LAYERS = SIZES | {"intermediate_size": 64}
+LAYERS: Settings = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 2 * WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -28,35 +35,24 @@ def random_network(family: str) -> Any:
     import torch
     import transformers as t
 
-    letters, n_bytes = len(_letters()), len(_bytes(END))
-    text = LAYERS | {"vocab_size": len(_bytes("</w>", START, END)), "max_position_embeddings": 77}
-    ends = {"bos_token_id": text["vocab_size"] - 2, "eos_token_id": text["vocab_size"] - 1}
+    words: Settings = {"vocab_size": len(_letters()), "max_position_embeddings": LONGEST}
+    bytewise: Settings = {"vocab_size": 257, "bos_token_id": 256, "eos_token_id": 256}
+    text = LAYERS | {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513}
     image = LAYERS | {"image_size": SIDE, "patch_size": 8}
+    distil: Settings = {"dim": WIDTH, "hidden_dim": 2 * WIDTH, "n_layers": 2, "n_heads": 2}
+    gpt: Settings = {"n_positions": LONGEST, "n_embd": WIDTH, "n_layer": 2, "n_head": 2}
+    both: Settings = {"text_config": text, "vision_config": image, "projection_dim": WIDTH}
+    networks: dict[str, tuple[Any, Any]] = {
+        "bert": (t.BertModel, t.BertConfig(**words, **LAYERS)),
+        "distilbert": (t.DistilBertModel, t.DistilBertConfig(**words, **distil)),
+        "gpt2": (t.GPT2Model, t.GPT2Config(**bytewise, **gpt)),
+        "vit": (t.ViTModel, t.ViTConfig(**image)),
+        "clip": (t.CLIPModel, t.CLIPConfig(**both)),
+    }
+    network, config = networks[family]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network: Any
-        match family:
-            case "bert":
-                config: Any = t.BertConfig(vocab_size=letters, max_position_embeddings=64, **LAYERS)
-                network = t.BertModel(config)
-            case "distilbert":
-                config = t.DistilBertConfig(
-                    vocab_size=letters, max_position_embeddings=64, dim=WIDTH, n_layers=2, n_heads=2
-                )
-                network = t.DistilBertModel(config)
-            case "gpt2":
-                config = t.GPT2Config(
-                    vocab_size=n_bytes, n_positions=64, n_embd=WIDTH, n_layer=2, n_head=2
-                )
-                network = t.GPT2Model(config)
-            case "vit":
-                network = t.ViTModel(t.ViTConfig(**image))
-            case _:
-                config = t.CLIPConfig(
-                    text_config=text | ends, vision_config=image, projection_dim=WIDTH
-                )
-                network = t.CLIPModel(config)
-    return network.eval()
+        return network(config).eval()
 
 
 def random_tokenizer(family: str) -> Any:
@@ -64,11 +60,11 @@ def random_tokenizer(family: str) -> Any:
     import transformers as t
 
     if family == "gpt2":
-        return t.GPT2Tokenizer(vocab=_bytes(END), merges=[], model_max_length=64)
+        return t.GPT2Tokenizer(vocab=_bytes(END), merges=[], model_max_length=LONGEST)
     if family == "clip":
-        vocabulary = _bytes("</w>", START, END)
+        vocabulary = _bytes(START, END, with_ending=True)
         return t.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
-    return t.BertTokenizer(vocab=_letters(), model_max_length=64)
+    return t.BertTokenizer(vocab=_letters(), model_max_length=LONGEST)
 
 
 def _letters() -> dict[str, int]:
@@ -78,11 +74,10 @@ def _letters() -> dict[str, int]:
     return {token: number for number, token in enumerate(tokens)}
 
 
-def _bytes(*further: str) -> dict[str, int]:
-    """The vocabulary of byte-level tokenizers: the bytes, those that end a word, further tokens."""
+def _bytes(*special: str, with_ending: bool = False) -> dict[str, int]:
+    """The vocabulary of byte-level tokenizers: the bytes, those that end a word, special tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    alphabet = sorted(ByteLevel.alphabet())  # a set: its own order changes from run to run
-    ending = [f"{byte}</w>" for byte in alphabet] if "</w>" in further else []
-    tokens = [*alphabet, *ending, *(token for token in further if token != "</w>")]
-    return {token: number for number, token in enumerate(tokens)}
+    alphabet = sorted(ByteLevel.alphabet())  # its own order changes from run to run
+    ending = [f"{byte}</w>" for byte in alphabet] if with_ending else []
+    return {token: number for number, token in enumerate([*alphabet, *ending, *special])}

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ NAMES = {
     "log": "log rating interaction event order purchase click view play transaction review history "
     "bestell kauf train behavior behaviour",
 }
-FILES = r"^https?://|\.(jpe?g|png|gif|webp|wav|mp3|flac|ogg|mp4)$"
+FILES = {  # what a cell names, by how it begins or ends
+    "link": r"^https?://",
+    "image": r"(?i)\.(jpe?g|png|gif|webp|bmp|tiff?)$",
+    "sound": r"(?i)\.(wav|mp3|flac|ogg|opus|aiff?)$",
+    "video": r"(?i)\.(mp4|webm|mov)$",
+}
 SEVERAL = r"\S[|;]\s?\S|\S, \S"  # values in one cell: a|b, a; b and a, b
 EARLIEST = 631_152_000_000  # 1990: integers that would be earlier moments are rather ids
 
@@ -49,7 +55,7 @@ class Profile:
         words: mean number of words (of each element, for lists); ``letters`` likewise.
         several: whether most hold several values, in a list or between | or commas.
         moments: "1997-09-20 to 1998-04-22" where nearly all are times.
-        files: whether they are links or names of images or sounds.
+        files: "link", "image", "sound" or "video" where they name such; else None.
         labels: whether they are train, validation, test.
     """
 
@@ -66,7 +72,7 @@ class Profile:
     letters: float
     several: bool
     moments: str | None
-    files: bool
+    files: str | None
     labels: bool
 
     @property
@@ -128,7 +134,14 @@ def profile(name: str, column: Any) -> Profile:
         letters=mean(pc.utf8_length),
         several=is_list or split,
         moments=_moments(raw, numeric),
-        files=mean(lambda t: pc.match_substring_regex(t, FILES)) > 0.5,
+        files=next(
+            (
+                kind
+                for kind, pattern in FILES.items()
+                if mean(partial(pc.match_substring_regex, pattern=pattern)) > 0.5
+            ),
+            None,
+        ),
         labels={"train", "test"} <= {value.strip().lower() for value in counts[:9]}
         and len(counts) <= len(LABEL_WORDS),
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,13 @@ from recsys.errors import DataError
 
 __all__ = ["Proposal", "propose"]
 
-TEXT_ENCODER = "sbert:all-MiniLM-L6-v2"
+ENCODERS = {
+    "text": "sbert:all-MiniLM-L6-v2",
+    "image": "efficientnet-lite0",
+    "sound": "log-mel",
+}  # others are called as their content
 KINDS = ("user", "item")
+LOOKED_FOR = 20  # cells that name files
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Proposal:
         log: the files of the log.
         roles: its columns; None for a file of sequences.
         tables: "user" and "item" -> the file that describes them, and its key.
-        content: "text", "categories", "numbers" -> the catalogue's columns for it.
+        content: "text", "categories", "numbers" -> the catalogue's columns for it; "image_NAME",
+            "sound_NAME" -> the column NAME.
         good_from: 4 where the weights are ratings up to 5; None if they are none.
         reasons: a line for each choice.
     """
@@ -71,7 +78,7 @@ class Proposal:
             column = ("column", _quoted(self.roles.split.column), "")
             text += ["", "[split]", *_table([("protocol", _quoted("column"), ""), column])]
         for name, columns in self.content.items():
-            encoder = TEXT_ENCODER if name == "text" else name
+            encoder = ENCODERS.get(name.partition("_")[0], name)
             named = ", ".join(map(_quoted, columns))
             pair = [("columns", f"[{named}]", ""), ("encoder", _quoted(encoder), "")]
             text += ["", f"[content.{name}]", *_table(pair)]
@@ -131,7 +138,8 @@ def propose(paths: Sequence[Path]) -> Proposal:
     content: dict[str, tuple[str, ...]] = {}
     if "item" in tables:
         catalogue = next(s for fs, s in others if fs[0] == tables["item"][0])
-        content, about = _content(catalogue, tables["item"][1].key.column)
+        folder = tables["item"][0].parent
+        content, about = _content(catalogue, tables["item"][1].key.column, folder)
         more += about
     good_from = _good_from(sheet, roles.weight)
     return Proposal(tuple(files), roles, tables, content, good_from, (*reasons, *more))
@@ -173,19 +181,35 @@ def _describing(
     return tables, reasons
 
 
-def _content(catalogue: Sheet, key: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Sort the columns of a catalogue by what can encode them."""
+def _content(
+    catalogue: Sheet, key: str, folder: Path
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Sort the columns of a catalogue by what can encode them; its files begin in a folder."""
     content: dict[str, list[str]] = {"text": [], "categories": [], "numbers": []}
     reasons = []
     for name, p in catalogue.profiles.items():
         if name != key:
-            kinds, why = _encoders_for(p)
+            if p.files is None:
+                kinds, why = _encoders_for(p)
+            else:
+                kinds, why = _files_in(name, p.files, catalogue, folder)
             for kind in kinds:
-                content[kind].append(name)
+                content.setdefault(kind, []).append(name)
             reasons.append(
                 f"{name!r} {'as ' + ' and '.join(kinds) if kinds else 'is not used'}: {why}"
             )
     return {kind: tuple(names) for kind, names in content.items() if names}, reasons
+
+
+def _files_in(name: str, kind: str, sheet: Sheet, folder: Path) -> tuple[tuple[str, ...], str]:
+    """What encodes a column of files, and why: if the first ones are where they should be."""
+    if kind not in ENCODERS:
+        return (), f"names of {kind}s"
+    cells = [cell for cell in sheet.columns[name].slice(0, LOOKED_FOR).to_pylist() if cell]
+    there = sum((folder / str(cell).strip()).is_file() for cell in cells)
+    found = f"{there} of the first {len(cells)} are there"
+    table = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{kind}_{name}")  # what TOML takes as a bare key
+    return ((table,), f"{kind}s, {found}") if there else ((), f"{kind}s, but {found}")
 
 
 def _encoders_for(p: Profile) -> tuple[tuple[str, ...], str]:
@@ -193,7 +217,6 @@ def _encoders_for(p: Profile) -> tuple[tuple[str, ...], str]:
     alike = p.distinct > 0.9 * p.n  # nearly every item has its own
     rules: tuple[tuple[bool, tuple[str, ...], str], ...] = (
         (p.distinct < 2, (), "the same everywhere" if p.n else "empty"),
-        (p.files, (), "names of files or links"),
         (p.moments is not None and not p.numeric, (), "times"),
         (p.whole and alike, (), "numbers that look like ids"),
         (p.numeric, ("numbers",), f"{p.low:g} to {p.high:g}"),

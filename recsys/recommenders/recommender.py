@@ -23,7 +23,7 @@ from recsys.recommenders.ranker import Queries, Ranker
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.saved import load_towers
 
-__all__ = ["Recommender"]
+__all__ = ["Recommender", "label_items"]
 
 logger = logging.getLogger(__name__)
 
@@ -180,15 +180,7 @@ class Recommender:
     def label(self, item_ids: Iterable[Any]) -> list[str]:
         """What to call items before people: the title or name, else the first text, else the id."""
         wanted = list(item_ids)
-        texts = [c for c in self.items.columns if pd.api.types.is_string_dtype(self.items[c])]
-        column = next((c for c in ("title", "name", *texts) if c in self.items.columns), None)
-        if column is None:
-            return [str(item_id) for item_id in wanted]
-        titles = self.items[column].iloc[self.item_ids.numbers(wanted)]
-        return [
-            str(item_id) if pd.isna(title) else str(title)
-            for item_id, title in zip(wanted, titles, strict=True)
-        ]
+        return label_items(self.items, self.item_ids.numbers(wanted), wanted)
 
     def _users(self, user_ids: Iterable[Any] | None) -> Queries:
         everybody = np.arange(len(self.user_ids), dtype=np.int32)
@@ -206,3 +198,18 @@ class Recommender:
         if unknown:
             logger.warning("%d unknown items of a history are skipped: %s", len(unknown), unknown)
         return Queries(np.array([-1], dtype=np.int32), Ragged.of([items[items >= 0].tolist()]))
+
+
+def label_items(
+    catalogue: pd.DataFrame, items: NDArray[np.integer[Any]], item_ids: Iterable[Any]
+) -> list[str]:
+    """Call items, numbers ``(n,)``, by title or name, else by their first text, else by their id."""
+    texts = [c for c in catalogue.columns if pd.api.types.is_string_dtype(catalogue[c])]
+    column = next((c for c in ("title", "name", *texts) if c in catalogue.columns), None)
+    if column is None:
+        return [str(item_id) for item_id in item_ids]
+    titles = catalogue[column].iloc[items]
+    return [
+        str(item_id) if pd.isna(title) else str(title)
+        for item_id, title in zip(item_ids, titles, strict=True)
+    ]

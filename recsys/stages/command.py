@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.config_file import load_config, to_toml
-from recsys.errors import ConfigError
+from recsys.errors import ArtifactError, ConfigError
 from recsys.files import read_json
 from recsys.progress import console
 from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_minimum
 from recsys.stages.pipeline import STAGES, perform_stages, plan
 from recsys.stages.run import Run, Wishes
 from recsys.stages.stage import Record
-from recsys.stages.summary import print_summary
+from recsys.stages.summary import SHOWN_USERS, print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
 
 __all__ = ["Command"]
@@ -84,11 +84,23 @@ class Command:
         """The figures of the run, as in ``report/metrics.json``."""
         return dict(read_json(self.run.folder("report") / METRICS_FILE))
 
-    def print_summary(self, output: Console) -> None:
-        """Say how it went and where everything lies."""
+    def print_summary(self, output: Console, users: int = SHOWN_USERS) -> None:
+        """Say how it went, what some users get, and where everything lies."""
         config = self.run.config
         uri = tracking_uri(config, self.out) if config.tracking.kind == "mlflow" else None
-        print_summary(self.run, output, uri)
+        print_summary(self.run, output, uri, users)
+
+    @classmethod
+    def finished(cls, out: Path) -> Self:
+        """The call that filled a run's folder.
+
+        Raises:
+            ArtifactError: the folder is not that of a finished run.
+        """
+        if not (out / CONFIG_FILE).is_file() or not (out / "report" / METRICS_FILE).is_file():
+            raise ArtifactError(f"{out}: holds no report; expected the folder of a finished run")
+        seeds = ",".join(map(str, read_json(out / "report" / METRICS_FILE)["seeds"]))
+        return cls.of(out / CONFIG_FILE, out=out, seeds=seeds)
 
     def print_plan(
         self, output: Console, names: tuple[str, ...] = STAGES, *, as_json: bool = False

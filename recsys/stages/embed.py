@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.content.assemble import BlockReport, Catalogue, content_blocks
 from recsys.content.encoders import encoder_family
 from recsys.content.saved import save_blocks
 from recsys.content.store import VectorStore
-from recsys.data.arrow import write_parquet
+from recsys.data.arrow import read_parquet, write_parquet
 from recsys.device import pick_device
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
-from recsys.stages.stage import Stage
+from recsys.stages.stage import Stage, read_record
 
-__all__ = ["ABSENT", "catalogue_of", "embed_stage", "stats_table", "vector_store"]
+__all__ = ["ABSENT", "catalogue_of", "embed_stage", "print_stats", "vector_store"]
 
 ABSENT = "absent.parquet"  # items without vectors: content, item_id, reason, and what was read
+SHOWN = 20  # of them on the terminal
 
 
 def embed_stage(run: Run) -> Stage:
@@ -81,8 +84,20 @@ def catalogue_of(run: Run) -> Catalogue:
     )
 
 
-def stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
-    """What ``recsys embed --stats`` shows of the stage's facts: one row a content."""
+def print_stats(run: Run, console: Console, shown: int = SHOWN) -> None:
+    """Say what became of each content, and list the first of what could not be read."""
+    folder = run.folder("content")
+    console.print(_stats_table(read_record(folder)["facts"]["blocks"]))
+    absent = read_parquet(folder / ABSENT).to_pylist()
+    for row in absent[:shown]:
+        line = f"{row['content']}: item {row['item_id']}: {row['reason']} ({row['read']})"
+        console.print(escape(line), soft_wrap=True)
+    if len(absent) > shown:
+        console.print(f"and {len(absent) - shown:,} more: {folder / ABSENT}", soft_wrap=True)
+
+
+def _stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
+    """One row a content."""
     table = Table(title="Content", title_justify="left")
     for heading in ("content", "encoder"):
         table.add_column(heading, overflow="fold")

@@ -12,26 +12,32 @@ from rich.table import Table
 from recsys.evaluation.table import comparison_table
 from recsys.files import read_json
 from recsys.recommenders.recommender import Recommender
+from recsys.stages.embed import print_stats
 from recsys.stages.evaluate import METRICS_FILE
 from recsys.stages.recommend import load_recommender
 from recsys.stages.run import Run
 
-__all__ = ["print_summary", "similar_table", "user_table"]
+__all__ = ["SHOWN_USERS", "print_summary", "similar_table", "user_table"]
 
 GENERATED = "The data are generated, not real: "
 SHOWN_USERS = 3
 SHOWN_ITEMS = 5
 
 
-def print_summary(run: Run, console: Console, mlflow_uri: str | None) -> None:
-    """Print the results of a run that is done."""
+def print_summary(
+    run: Run, console: Console, mlflow_uri: str | None, users: int = SHOWN_USERS
+) -> None:
+    """Print the results of a run that is done, with the answers to some users."""
     report = read_json(run.folder("report") / METRICS_FILE)
     if report["data"]["generated"]:
         console.print(f"[bold]{GENERATED}figures say nothing about people.[/bold]\n")
     _print_data(report["data"], console)
+    if run.config.content:
+        print_stats(run, console, SHOWN_ITEMS)
+        console.print()
     _print_models(report, console)
     recommender = load_recommender(run)
-    for user in _some_users(recommender):
+    for user in _some_users(recommender, users):
         console.print(user_table(recommender, user, SHOWN_ITEMS))
     _print_places(run, console, mlflow_uri)
 
@@ -70,11 +76,11 @@ def similar_table(recommender: Recommender, item_id: Any, k: int) -> Table:
     return shown
 
 
-def _some_users(recommender: Recommender) -> list[Any]:
+def _some_users(recommender: Recommender, n: int) -> list[Any]:
     """Users with something to show, spread over the whole list; the same ones every time."""
     lengths = recommender.histories.lengths
     able = np.flatnonzero(lengths >= min(SHOWN_ITEMS, lengths.max()))
-    places = np.linspace(0, len(able) - 1, SHOWN_USERS + 2).astype(int)[1:-1]
+    places = np.linspace(0, len(able) - 1, n + 2).astype(int)[1:-1]
     return list(recommender.user_ids.ids(able[np.unique(places)]))
 
 

@@ -86,6 +86,21 @@ def test_columns_are_found_by_name_or_by_value(
         assert any(reason.startswith(f"{kind} = {column!r}: ") for reason in proposal.reasons)
 
 
+def test_files_that_are_there_are_content(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "shop.csv", "customer;sku;when;stars", ";")
+    items = write_items(tmp_path / "things.csv")
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "3.jpg").touch()
+    proposal = propose([log, items])
+    assert proposal.content["image_picture"] == ("picture",)
+    assert "'picture' as image_picture: images, 1 of the first 20 are there" in proposal.reasons
+    text = proposal.toml(relative_to=tmp_path)
+    assert '[content.image_picture]\ncolumns = ["picture"]' in text
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    encoder = load_config(tmp_path / "my.toml").content["image_picture"].encoder
+    assert encoder == "efficientnet-lite0"
+
+
 @pytest.mark.parametrize("shuffled", [0, 1, 2])
 def test_the_tables_are_told_apart_and_the_config_reads_them(tmp_path: Path, shuffled: int) -> None:
     files = [
@@ -100,7 +115,7 @@ def test_the_tables_are_told_apart_and_the_config_reads_them(tmp_path: Path, shu
         "numbers": ("price",),
     }
     reasons = "\n".join(proposal.reasons)
-    assert "'picture' is not used: names of files or links" in reasons
+    assert "'picture' is not used: images, but 0 of the first 20 are there" in reasons
     assert "'ean' is not used: numbers that look like ids" in reasons
     folder = tmp_path / "configs"
     folder.mkdir()

@@ -1,0 +1,27 @@
+"""Which encoder turns a text query into the space that other vectors lie in."""
+
+from recsys.content.encoders import encoder_family
+from recsys.content.random_networks import RANDOM
+from recsys.errors import ConfigError
+
+__all__ = ["query_encoder"]
+
+QUERIES = {"clip": "clip-text:{}", "e5": "e5:query"}  # family of the items' encoder -> queries'
+
+
+def query_encoder(name: str) -> str:
+    """Return the name of the encoder whose vectors of queries compare with those of ``name``.
+
+    Args:
+        name: of the encoder of the items, such as ``"clip:openai/clip-vit-base-patch32"``.
+
+    Raises:
+        ConfigError: no text can be compared with such vectors.
+    """
+    family = encoder_family(name)
+    prefix, _, model = name.removeprefix(RANDOM).partition(":")
+    if prefix in QUERIES:
+        return (RANDOM if name.startswith(RANDOM) else "") + QUERIES[prefix].format(model)
+    if family.modality == "text":
+        return name
+    raise ConfigError(f"encoder {name!r}: its vectors have no texts beside them; clip:MODEL has")

@@ -1,0 +1,131 @@
+"""probe: the contents' vectors -> DIR/probe, how much they know; beside the way, not on it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recsys.content.columns import labels as read_labels
+from recsys.content.encoder import ContentBlock
+from recsys.content.saved import load_blocks
+from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
+from recsys.files import read_json, write_json
+from recsys.probing.labels import Labels
+from recsys.probing.map import draw_map, plane
+from recsys.probing.probe import probe_content
+from recsys.probing.table import probe_markdown
+from recsys.progress import track
+from recsys.stages.embed import embed_stage
+from recsys.stages.prepare import load_data, prepare_stage
+from recsys.stages.run import Run
+from recsys.stages.stage import Stage
+
+__all__ = ["Rows", "probe_stage", "read_report"]
+
+Rows = Literal["train", "all"]
+
+REPORT, TABLE = "probe.json", "probe.md"
+
+
+def probe_stage(
+    run: Run, *, label: str | None = None, rows: Rows = "train", maps: bool = False
+) -> Stage:
+    """Measure every ``[content.NAME]``, and draw a map of each if wanted.
+
+    Args:
+        run: the run, of which ``prepare`` and ``embed`` are done.
+        label: the catalogue's column that the vectors are asked for; if not given, the first one
+            that a content with ``encoder = "categories"`` reads, if there is one.
+        rows: whether the lift is of the training rows, or of all.
+        maps: whether to draw ``map-NAME.png``.
+
+    Raises:
+        ConfigError: the configuration has no content.
+    """
+    content = run.config.content
+    if not content:
+        raise ConfigError("probe: the config has no [content.NAME], so there is nothing to measure")
+    column, seed = label or _default_label(run), run.config.seed
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset, split = load_data(run)
+        labels = None if column is None else _labels(dataset, column)
+        log = split.train if rows == "train" else dataset.log
+        blocks = load_blocks(run.folder("content"))
+        contents = {}
+        for block in track(blocks, "probe", len(blocks)):
+            figures = probe_content(block, log, labels, seed=seed)
+            contents[block.name] = {
+                "items": int(block.present.sum()),
+                "reads_label": column in content[block.name].columns,
+                "figures": {name: figure.as_dict() for name, figure in figures.items()},
+            }
+            if maps:
+                _draw(block, labels, column, folder / f"map-{block.name}.png", seed)
+        report = {
+            "label": column,
+            "rows": rows,
+            "contents": contents,
+            "notes": _notes(labels, column),
+        }
+        write_json(folder / REPORT, report)
+        (folder / TABLE).write_text(probe_markdown(report), encoding="utf-8")
+        return {"label": column, "contents": sorted(contents)}
+
+    return Stage(
+        name="probe",
+        folder=run.folder("probe"),
+        settings={"label": column, "rows": rows, "maps": maps, "seed": seed},
+        reads=(prepare_stage(run), embed_stage(run)),
+        files=(),
+        work=work,
+    )
+
+
+def read_report(run: Run) -> dict[str, Any]:
+    """What the stage wrote.
+
+    Raises:
+        ArtifactError: it is not there.
+    """
+    return dict(read_json(run.folder("probe") / REPORT))
+
+
+def _default_label(run: Run) -> str | None:
+    """The first column that is read as categories."""
+    columns = (of.columns for of in run.config.content.values() if of.encoder == "categories")
+    return next((first for first, *_ in columns), None)
+
+
+def _labels(dataset: Dataset, column: str) -> Labels:
+    if column not in dataset.items.columns:
+        has = ", ".join(map(str, dataset.items.columns)) or "none (is there an items = FILE?)"
+        raise ConfigError(f"--label {column}: the catalogue has no such column; its columns: {has}")
+    return Labels.of(read_labels(dataset.items[[column]]))
+
+
+def _notes(labels: Labels | None, column: str | None) -> list[str]:
+    if labels is None:
+        return ["no label column: --label COLUMN names one for the probes and clusters."]
+    if not labels.take(np.arange(len(labels.known))).names:
+        return [f"{column}: no label has 20 items with it and 20 without, so none was asked for."]
+    return []
+
+
+def _draw(
+    block: ContentBlock, labels: Labels | None, column: str | None, path: Path, seed: int
+) -> None:
+    """The map of a content's items, coloured by their rarest frequent label."""
+    items = np.flatnonzero(block.present)
+    asked = None if labels is None else labels.take(items)
+    laid = plane(np.asarray(block.vectors[items]), seed=seed)
+    draw_map(
+        laid,
+        np.full(len(items), -1) if asked is None else asked.rarest(),
+        () if asked is None else asked.names,
+        path,
+        title=f"{block.name}: {len(items):,} items by {laid.method}",
+        legend="" if asked is None or not asked.names else f"rarest of an item's {column}",
+        seed=seed,
+    )

@@ -1,0 +1,94 @@
+"""What ``recsys search`` does: items by what their content says, from a text or a file."""
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from recsys.config import ContentConfig
+from recsys.config_file import load_config
+from recsys.content.assemble import Catalogue, encoder_of, reduction_file
+from recsys.content.encoder import MISSING, Encoder
+from recsys.content.encoders import encoder_family, make_encoder, query_encoder
+from recsys.content.family import Wanted
+from recsys.content.reduce import Reduction
+from recsys.content.saved import load_blocks
+from recsys.content.search import nearest
+from recsys.device import pick_device
+from recsys.errors import ConfigError, DataError
+from recsys.recommenders.recommender import label_items
+from recsys.stages.command import CONFIG_FILE
+from recsys.stages.embed import catalogue_of, vector_store
+from recsys.stages.run import Run
+
+__all__ = ["search_table"]
+
+
+def search_table(run_folder: Path, query: str | Path, content: str | None, k: int) -> Table:
+    """The items whose content is nearest to a query.
+
+    Args:
+        run_folder: where ``recsys run`` or ``recsys embed`` wrote.
+        query: a text, or a file (an image for images, a sound for sounds).
+        content: the name of a ``[content.NAME]``; the first that such a query can ask if absent.
+        k: how many.
+
+    Raises:
+        ConfigError: there is no such content, or none that the query can ask.
+        DataError: the query cannot be encoded.
+    """
+    config = load_config(run_folder / CONFIG_FILE)
+    run = Run(config, run_folder.resolve(), (config.seed,))
+    name = _asked(config.content, content, query)
+    catalogue = catalogue_of(run)
+    encoder = _query_encoder(run, name, query, catalogue)
+    encoded = encoder.encode([query])
+    if not encoded.present[0]:
+        raise DataError(f"search: {query}: {encoded.reasons.get(0, MISSING)}")
+    folder = run.folder("content")
+    if reduction_file(folder, name).is_file():
+        encoded = Reduction.load(reduction_file(folder, name)).apply(encoded)
+    (block,) = (block for block in load_blocks(folder) if block.name == name)
+    items, cosines = nearest(block, encoded.vectors[0], k)
+    shown = Table(title=f"nearest to {escape(str(query))} by {name}", title_justify="left")
+    for heading in ("item", "title"):
+        shown.add_column(heading)
+    shown.add_column("cosine", justify="right")
+    item_ids = catalogue.item_ids.ids(items)
+    titles = label_items(catalogue.items, items, item_ids)
+    for item_id, title, cosine in zip(item_ids, titles, cosines, strict=True):
+        shown.add_row(escape(str(item_id)), escape(title), f"{cosine:.3f}")
+    return shown
+
+
+def _asked(contents: dict[str, ContentConfig], name: str | None, query: str | Path) -> str:
+    """The content that is asked."""
+    able = [key for key, config in contents.items() if _can_ask(config, query)]
+    if name is None and able:
+        return able[0]
+    if name not in able:
+        kind = "file" if isinstance(query, Path) else "text"
+        wanted = "no content here" if name is None else f"[content.{name}]"
+        raise ConfigError(
+            f"search: {wanted} can be asked by a {kind}; that can: {', '.join(able) or 'none'}"
+        )
+    return name
+
+
+def _can_ask(config: ContentConfig, query: str | Path) -> bool:
+    if config.encoder is None:
+        return False
+    if isinstance(query, Path):
+        return encoder_family(config.encoder).modality in ("image", "audio")
+    return query_encoder(config.encoder) is not None
+
+
+def _query_encoder(run: Run, name: str, query: str | Path, catalogue: Catalogue) -> Encoder[object]:
+    """The encoder of a content, or the one that puts texts in the same space."""
+    config = run.config.content[name]
+    device = str(pick_device(run.config.training.device))
+    text_encoder = None if isinstance(query, Path) else query_encoder(str(config.encoder))
+    if text_encoder is None or text_encoder == config.encoder:
+        encoder, _ = encoder_of(name, config, catalogue, vector_store(run), device)
+        return encoder
+    return make_encoder(text_encoder, Wanted(device=device))
