@@ -2,6 +2,7 @@
 
     data          log -> dataset         columns, ids, splits, readers, built-in sources
     content       items -> vectors       encoders by name, the vector store
+    probing       vectors -> figures     probes, clusters, co-interaction lift, maps
     towers        vectors -> towers      fusion, item tower, user tower, losses
     training      towers learn           batches, the loop, checkpoints, devices
     index         towers -> index        top-k contract, exact, Annoy

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from recsys import __version__
+from recsys.cli_weights import list_encoders, weights_app
 from recsys.config_file import load_config
 from recsys.errors import ConfigError, RecsysError
 from recsys.progress import set_quiet
@@ -97,6 +98,7 @@ def _init(
 @app.command("check")
 def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
+    from recsys.content.assemble import check_tables
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
     from recsys.stages.prepare import cut_log
@@ -104,6 +106,7 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     loaded = load_config(config, overrides or ())
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
+    check_tables(loaded.content, dataset.items)
     report = check_fitness(dataset)
     try:
         cut = repr(cut_log(dataset, loaded.split))
@@ -121,6 +124,7 @@ def _run(
     overrides: Overrides = None,
     out: Out = None,
     seeds: Seeds = None,
+    summary: Annotated[bool, typer.Option(help="Print it at the end.")] = True,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     force: Force = False,
@@ -142,7 +146,7 @@ def _run(
         raise
     if as_json:
         output.print_json(json.dumps(command.report()))
-    elif not quiet:
+    elif summary and not quiet:
         command.print_summary(output)
     _fall_short(failures)
 
@@ -200,9 +204,60 @@ def _one_stage(
 
 
 _stage_command("prepare", "Read, check and split the log.")
-_stage_command("embed", "Encode the content of the items.")
 _stage_command("train", "Train the two towers.")
 _stage_command("index", "Build the index of item vectors and measure it.")
+
+
+@app.command("embed")
+def _embed(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Count, and list the unreadable.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Encode the content of the items."""
+    _one_stage("embed", config, overrides, out, None, as_json, dry_run, force, quiet, verbose)
+    if stats:
+        from recsys.stages.command import Command
+        from recsys.stages.embed import print_stats
+
+        print_stats(Command.of(config, overrides or (), out).run, output)
+
+
+@app.command("probe")
+def _probe(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    label: Annotated[
+        str | None, typer.Option(help="A column to predict; else that of the categories.")
+    ] = None,
+    rows: Annotated[Literal["train", "all"], typer.Option(help="Of the log, for the lift.")] = (
+        "train"
+    ),
+    maps: Annotated[bool, typer.Option("--map", help="Draw a map of each content.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "--run", help="The run's folder.")] = None,
+    as_json: AsJson = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how much the vectors of each content know, side by side."""
+    from recsys.probing.table import print_probe
+    from recsys.stages.command import Command, tell
+    from recsys.stages.probe import probe
+
+    command = Command.of(config, overrides or (), out)
+    _talk(command.out, quiet=quiet, verbose=verbose)
+    report = probe(command.run, label=label, rows=rows, maps=maps, force=force, tell=tell)
+    if as_json:
+        output.print_json(json.dumps(report))
+    else:
+        print_probe(report, output)
 
 
 @app.command("recommend")
@@ -262,6 +317,32 @@ def _similar(
     output.print(similar_table(Recommender.load(_newest(run)), item, k))
 
 
+@app.command("search")
+def _search(
+    query: Annotated[str, typer.Argument(help='Such as "dark space opera", or a file.')],
+    run: RunFolder = None,
+    content: Annotated[str | None, typer.Option(help="A [content.NAME] of the run.")] = None,
+    file: Annotated[bool, typer.Option("--file", help="The query is an image or sound.")] = False,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
+) -> None:
+    """Show the items whose content is nearest to a text, or to a file."""
+    from recsys.stages.search import search_table
+
+    asked = Path(query) if file else query
+    output.print(search_table(_newest(run), asked, content, k))
+
+
+@app.command("summary")
+def _summary(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")]) -> None:
+    """Print the results of finished runs, one after the other."""
+    from recsys.stages.command import Command
+
+    for run in runs:
+        if len(runs) > 1:
+            output.rule(f"[bold]{escape(run.name)}[/bold]")
+        Command.finished(run).print_summary(output)
+
+
 @app.command("compare")
 def _compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")], as_json: AsJson = False
@@ -274,6 +355,10 @@ def _compare(
         output.print_json(json.dumps(found))
     else:
         output.print(comparison(found))
+
+
+app.command("encoders")(list_encoders)
+app.add_typer(weights_app, name="weights")
 
 
 def _newest(run: Path | None) -> Path:

@@ -12,8 +12,10 @@ from recsys.content.categories import CategoryEncoder
 from recsys.content.encoder import Encoder
 from recsys.content.family import EncoderFamily, Listed, Wanted
 from recsys.content.image.families import IMAGE_ENCODERS
+from recsys.content.image.transformer_families import TRANSFORMER_IMAGE_ENCODERS
 from recsys.content.numeric import NumberEncoder
 from recsys.content.text.families import TEXT_ENCODERS
+from recsys.content.text.word_families import WORD_ENCODERS
 from recsys.errors import ConfigError
 
 __all__ = ["ENCODERS", "check_encoder", "encoder_family", "make_encoder"]
@@ -42,7 +44,14 @@ STRUCTURED_ENCODERS: Mapping[str, EncoderFamily] = {
 }
 
 ENCODERS: Mapping[str, EncoderFamily] = MappingProxyType(
-    {**TEXT_ENCODERS, **IMAGE_ENCODERS, **AUDIO_ENCODERS, **STRUCTURED_ENCODERS}
+    {
+        **WORD_ENCODERS,
+        **TEXT_ENCODERS,
+        **IMAGE_ENCODERS,
+        **TRANSFORMER_IMAGE_ENCODERS,
+        **AUDIO_ENCODERS,
+        **STRUCTURED_ENCODERS,
+    }
 )
 
 

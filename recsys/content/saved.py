@@ -27,8 +27,9 @@ def save_blocks(blocks: Sequence[ContentBlock], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for block in blocks:
         path = vectors_file(folder, block.name)
-        if isinstance(block.vectors, np.memmap) and block.vectors.filename == str(path.resolve()):
-            block.vectors.flush()
+        vectors = block.vectors  # numpy gives its file's name as text or as a path, as it got it
+        if isinstance(vectors, np.memmap) and Path(str(vectors.filename)) == path.resolve():
+            vectors.flush()
         else:
             np.save(path, block.vectors, allow_pickle=False)
         np.save(folder / f"{block.name}.present.npy", block.present, allow_pickle=False)

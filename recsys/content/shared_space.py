@@ -4,9 +4,14 @@ from recsys.content.encoders import encoder_family
 from recsys.content.random_networks import RANDOM
 from recsys.errors import ConfigError
 
-__all__ = ["query_encoder"]
+__all__ = ["has_texts_beside", "query_encoder"]
 
 QUERIES = {"clip": "clip-text:{}", "e5": "e5:query"}  # family of the items' encoder -> queries'
+
+
+def has_texts_beside(name: str) -> bool:
+    """Whether the encoder of images or sounds has one of texts that puts them in the same space."""
+    return name.removeprefix(RANDOM).partition(":")[0] in QUERIES
 
 
 def query_encoder(name: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.probing.figures import Figure, bootstrap
+from recsys.probing.figures import Figure, bootstrap, ratio
 
 __all__ = ["auc", "macro_auc", "macro_auc_figure"]
 
@@ -35,12 +35,10 @@ def auc(scores: Floats, positive: NDArray[np.bool_], counts: Floats | None = Non
     positives = drawn[:, carries]
     pairs = positives.sum(axis=1) * negatives[:, -1]
     won = (positives * below).sum(axis=1)
-    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
+    return ratio(won, pairs)
 
 
-def macro_auc(
-    scores: Floats, carried: NDArray[np.bool_], counts: Floats | None = None
-) -> Floats:
+def macro_auc(scores: Floats, carried: NDArray[np.bool_], counts: Floats | None = None) -> Floats:
     """The mean of the labels' AUC.
 
     A constant score has .50 whatever the labels, unlike the average over all pairs of item and
@@ -56,8 +54,7 @@ def macro_auc(
     """
     aucs = np.array([auc(*of, counts) for of in zip(scores.T, carried.T, strict=True)])
     there = np.isfinite(aucs)
-    total, labels = np.where(there, aucs, 0.0).sum(axis=0), there.sum(axis=0)
-    return np.divide(total, labels, out=np.full(len(total), np.nan), where=labels > 0)
+    return ratio(np.where(there, aucs, 0.0).sum(axis=0), there.sum(axis=0, dtype=np.float64))
 
 
 def macro_auc_figure(scores: Floats, carried: NDArray[np.bool_], *, seed: int = 0) -> Figure:

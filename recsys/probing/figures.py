@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RESAMPLES", "Figure", "bootstrap", "mean_figure", "resamples"]
+__all__ = ["RESAMPLES", "Figure", "bootstrap", "mean_figure", "ratio", "resamples"]
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -65,7 +65,7 @@ def bootstrap(
     if not np.isfinite(measured) or not len(drawn):
         raise ValueError(f"{n} units give no figure")
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(drawn, tails) - (drawn.mean() - measured)
+    low, high = (np.quantile(drawn, tails) - (drawn.mean() - measured)).tolist()
     return Figure(measured, max(low, within[0]), min(high, within[1]), chance, n)
 
 
@@ -74,6 +74,12 @@ def mean_figure(values: Floats, *, chance: float | None = None, seed: int = 0) -
     return bootstrap(
         lambda counts: counts @ values / counts.sum(axis=1), len(values), chance=chance, seed=seed
     )
+
+
+def ratio(above: Floats, below: Floats, otherwise: float = np.nan) -> Floats:
+    """Divide, and give ``otherwise`` where the divisor is 0."""
+    there = below > 1e-12
+    return np.where(there, above / np.where(there, below, 1.0), otherwise)
 
 
 def resamples(n: int, *, seed: int, times: int = RESAMPLES) -> Iterator[Floats]:

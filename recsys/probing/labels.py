@@ -39,7 +39,7 @@ class Labels:
         )
         carried = np.zeros((len(sets), len(names)), dtype=np.bool_)
         carried[rows, codes] = True
-        known = carried.any(axis=1)
+        known = np.asarray(carried.any(axis=1))
         counts = carried.sum(axis=0)
         kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_LABELS])
         return cls(tuple(str(names[place]) for place in kept), carried[:, kept], known)

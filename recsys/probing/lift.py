@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.data.interactions import Interactions
-from recsys.probing.figures import Figure, bootstrap, mean_figure
+from recsys.probing.figures import Figure, bootstrap, mean_figure, ratio
 from recsys.probing.neighbours import blocks, centred_directions, nearest
 
 __all__ = ["Lift", "co_interaction_lift"]
@@ -71,13 +71,10 @@ def co_interaction_lift(
         return None  # no two items share a user
     return Lift(
         mean_figure(near, chance=float(anybody.mean()), seed=seed),
-        bootstrap(lambda counts: _ratio(counts @ near, counts @ anybody), len(near), chance=1.0, seed=seed),
+        bootstrap(
+            lambda counts: ratio(counts @ near, counts @ anybody), len(near), chance=1.0, seed=seed
+        ),
     )
-
-
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Their ratio, NaN where there is none."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def _unit_rows(rows: Interactions) -> sparse.csr_array:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
 
 from recsys.probing.auc import auc
 from recsys.probing.neighbours import centred_directions, nearest
@@ -70,22 +69,20 @@ def linear_scores(
         seed: of the folds.
 
     Returns:
-        Decision values less the intercept (which only tells the folds apart), ``(n, labels)``.
+        Decision values on one scale and less the intercept, which only tells the folds apart,
+        ``(n, labels)``.
     """
     inputs, signs = standardise(vectors), np.where(carried, 1.0, -1.0)
     folds = stratified_folds(carried, seed=seed)
     scores = np.empty(carried.shape)
-    nothing = np.zeros((1 + inputs.shape[1], carried.shape[1]))
     for fold in range(FOLDS):
         held, choosing = folds == fold, folds == (fold + 1) % FOLDS
-        weights, best = nothing, (-1.0, 0)
-        for place, cost in enumerate(COSTS):
-            weights = fit_linear(inputs, signs, ~(held | choosing), cost, loss, weights)
-            found = _mean_auc(inputs @ weights[1:], carried, choosing)
-            best = max(best, (found, -place))  # of equal ones the strongest penalty
-            if -place < best[1] - 1 : break
-        weights = fit_linear(inputs, signs, ~held, COSTS[-best[1]], loss, weights)
-        scores[held] = (inputs @ weights[1:])[held]
+        cost = _choose_cost(inputs, signs, carried, ~(held | choosing), choosing, loss)
+        weights = fit_linear(inputs, signs, ~held, cost, loss)
+        found = inputs @ weights[1:]
+        # Penalties chosen anew make long and short weights: each fold's scores to one scale.
+        spread = found.std(axis=0, where=~held)
+        scores[held] = (found / np.where(spread > 0, spread, 1.0))[held]
     return scores
 
 
@@ -108,11 +105,16 @@ def neighbour_scores(
     shares = np.zeros(carried.shape)
     for column in found.T:
         shares += carried[column]
-    return shares / found.shape[1]
+    return np.asarray(shares / found.shape[1])
 
 
 def fit_linear(
-    inputs: Floats, signs: Floats, used: NDArray[np.bool_], cost: float, loss: Loss, start: Floats
+    inputs: Floats,
+    signs: Floats,
+    used: NDArray[np.bool_],
+    cost: float,
+    loss: Loss,
+    start: Floats | None = None,
 ) -> Floats:
     """Minimise ``|w|^2 / 2 + cost * sum(loss(sign * score))`` for every label.
 
@@ -123,29 +125,30 @@ def fit_linear(
         cost: C, the weight of an item's loss against the penalty.
         loss: ``"logistic"``: ``log(1 + exp(-margin))``; ``"squared hinge"``:
             ``max(0, 1 - margin)^2``.
-        start: weights to begin from, ``(1 + d, labels)``.
+        start: weights to begin from, ``(1 + d, labels)``; zeros when not given.
 
     Returns:
         Weights ``(1 + d, labels)``; the first row is the intercept, which bears no penalty.
     """
+    shape = (1 + inputs.shape[1], signs.shape[1])
 
     def objective(flat: Floats) -> tuple[float, Floats]:
-        weights = flat.reshape(start.shape)
+        weights = flat.reshape(shape)
         margins = signs * (weights[0] + inputs @ weights[1:])
         losses, slopes = _logistic(margins) if loss == "logistic" else _squared_hinge(margins)
-        slopes *= signs * used * cost
-        gradient = np.vstack([slopes.sum(axis=0), inputs.T @ slopes + weights[1:]])
-        value = cost * (losses * used).sum() + (weights[1:] ** 2).sum() / 2
+        slopes *= signs * used
+        gradient = np.vstack([slopes.sum(axis=0), inputs.T @ slopes + weights[1:] / cost])
+        value = (losses * used).sum() + (weights[1:] ** 2).sum() / 2 / cost
         return float(value) / len(inputs), gradient.ravel() / len(inputs)
 
     found = minimize(
         objective,
-        start.ravel(),
+        np.zeros(shape).ravel() if start is None else start.ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": ITERATIONS, "maxcor": 20, "gtol": 1e-5, "ftol": 1e-7},
     )
-    return np.asarray(found.x).reshape(start.shape)
+    return np.asarray(found.x).reshape(shape)
 
 
 def standardise(vectors: NDArray[Any]) -> Floats:
@@ -164,7 +167,29 @@ def standardise(vectors: NDArray[Any]) -> Floats:
     if inputs.shape[1] > len(inputs):
         left, lengths, _ = np.linalg.svd(inputs, full_matrices=False)
         inputs = left * lengths
-    return inputs
+    return np.asarray(inputs)
+
+
+def _choose_cost(
+    inputs: Floats,
+    signs: Floats,
+    carried: NDArray[np.bool_],
+    fitting: NDArray[np.bool_],
+    choosing: NDArray[np.bool_],
+    loss: Loss,
+) -> float:
+    """The C of the best macro-AUC on ``choosing`` after learning from ``fitting``.
+
+    From the strongest penalty on, each begun where the last one ended, until one is worse.
+    """
+    best, chosen, weights = -1.0, COSTS[0], None
+    for cost in COSTS:
+        weights = fit_linear(inputs, signs, fitting, cost, loss, weights)
+        found = _mean_auc(inputs @ weights[1:], carried, choosing)
+        if found <= best:
+            break
+        best, chosen = found, cost
+    return chosen
 
 
 def _mean_auc(scores: Floats, carried: NDArray[np.bool_], which: NDArray[np.bool_]) -> float:
@@ -175,7 +200,9 @@ def _mean_auc(scores: Floats, carried: NDArray[np.bool_], which: NDArray[np.bool
 
 def _logistic(margins: Floats) -> tuple[Floats, Floats]:
     """The losses and their slopes."""
-    return np.logaddexp(0.0, -margins), -expit(-margins)
+    small = np.exp(-np.abs(margins))  # never overflows
+    losses = np.log1p(small) + np.maximum(0.0, -margins)
+    return losses, -np.where(margins > 0, small, 1.0) / (1.0 + small)
 
 
 def _squared_hinge(margins: Floats) -> tuple[Floats, Floats]:

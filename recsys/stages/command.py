@@ -20,7 +20,7 @@ from recsys.stages.stage import Record
 from recsys.stages.summary import SHOWN_USERS, print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
 
-__all__ = ["Command"]
+__all__ = ["Command", "tell"]
 
 CONFIG_FILE = "config.toml"  # of the run: everything that was set, defaults included
 
@@ -66,7 +66,7 @@ class Command:
         tracker = open_tracker(self.run.config, self.out)
         done = False
         try:
-            perform_stages(replace(self.run, tracker=tracker), force=force, tell=_tell)
+            perform_stages(replace(self.run, tracker=tracker), force=force, tell=tell)
             done = True
         finally:
             self._record(tracker, done=done)
@@ -78,7 +78,7 @@ class Command:
 
     def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
         """Do one stage with what earlier stages left."""
-        return perform_stages(self.run, (name,), force=force, tell=_tell)
+        return perform_stages(self.run, (name,), force=force, tell=tell)
 
     def report(self) -> dict[str, Any]:
         """The figures of the run, as in ``report/metrics.json``."""
@@ -148,6 +148,7 @@ def _parse_seeds(text: str | None, default: int) -> tuple[int, ...]:
     return seeds
 
 
-def _tell(record: Record) -> None:
+def tell(record: Record) -> None:
+    """Say that a stage is done, and how long it took."""
     state = "unchanged" if record.skipped else f"{record.seconds:6.1f} s"
     console.print(f"[green]done[/green] {record.name:<18} {state}")

@@ -1,5 +1,6 @@
 """probe: the contents' vectors -> DIR/probe, how much they know; beside the way, not on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,12 @@ from recsys.probing.probe import probe_content
 from recsys.probing.table import probe_markdown
 from recsys.progress import track
 from recsys.stages.embed import embed_stage
+from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
-from recsys.stages.stage import Stage
+from recsys.stages.stage import Record, Stage, perform
 
-__all__ = ["Rows", "probe_stage", "read_report"]
+__all__ = ["Rows", "probe", "probe_stage"]
 
 Rows = Literal["train", "all"]
 
@@ -35,8 +37,8 @@ def probe_stage(
 
     Args:
         run: the run, of which ``prepare`` and ``embed`` are done.
-        label: the catalogue's column that the vectors are asked for; if not given, the first one
-            that a content with ``encoder = "categories"`` reads, if there is one.
+        label: the catalogue's column that the vectors are asked for; if not given, the first of
+            those that ``encoder = "categories"`` reads and that has frequent labels.
         rows: whether the lift is of the training rows, or of all.
         maps: whether to draw ``map-NAME.png``.
 
@@ -46,11 +48,11 @@ def probe_stage(
     content = run.config.content
     if not content:
         raise ConfigError("probe: the config has no [content.NAME], so there is nothing to measure")
-    column, seed = label or _default_label(run), run.config.seed
+    seed = run.config.seed
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
-        labels = None if column is None else _labels(dataset, column)
+        column, labels = _labels(dataset, (label,) if label else _label_columns(run))
         log = split.train if rows == "train" else dataset.log
         blocks = load_blocks(run.folder("content"))
         contents = {}
@@ -67,7 +69,7 @@ def probe_stage(
             "label": column,
             "rows": rows,
             "contents": contents,
-            "notes": _notes(labels, column),
+            "notes": _notes(column, labels),
         }
         write_json(folder / REPORT, report)
         (folder / TABLE).write_text(probe_markdown(report), encoding="utf-8")
@@ -76,39 +78,72 @@ def probe_stage(
     return Stage(
         name="probe",
         folder=run.folder("probe"),
-        settings={"label": column, "rows": rows, "maps": maps, "seed": seed},
+        settings={"label": label, "rows": rows, "maps": maps, "seed": seed},
         reads=(prepare_stage(run), embed_stage(run)),
         files=(),
         work=work,
     )
 
 
-def read_report(run: Run) -> dict[str, Any]:
-    """What the stage wrote.
+def probe(
+    run: Run,
+    *,
+    label: str | None = None,
+    rows: Rows = "train",
+    maps: bool = False,
+    force: bool = False,
+    tell: Callable[[Record], None],
+) -> dict[str, Any]:
+    """Do the stage, and before it ``prepare`` and ``embed`` where they are not fresh.
+
+    Args:
+        run: see `probe_stage`, as for ``label``, ``rows`` and ``maps``.
+        label: see there.
+        rows: see there.
+        maps: see there.
+        force: measure again even where nothing has changed.
+        tell: is given each stage's record.
+
+    Returns:
+        What ``probe.json`` holds.
 
     Raises:
-        ArtifactError: it is not there.
+        RecsysError: a stage cannot be done.
     """
-    return dict(read_json(run.folder("probe") / REPORT))
+    stage = probe_stage(run, label=label, rows=rows, maps=maps)
+    perform_stages(run, ("prepare", "embed"), tell=tell)
+    tell(perform(stage, force=force))
+    return dict(read_json(stage.folder / REPORT))
 
 
-def _default_label(run: Run) -> str | None:
-    """The first column that is read as categories."""
-    columns = (of.columns for of in run.config.content.values() if of.encoder == "categories")
-    return next((first for first, *_ in columns), None)
+def _label_columns(run: Run) -> tuple[str, ...]:
+    """The columns that are read as categories."""
+    read = [of.columns for of in run.config.content.values() if of.encoder == "categories"]
+    return tuple(column for columns in read for column in columns)
 
 
-def _labels(dataset: Dataset, column: str) -> Labels:
-    if column not in dataset.items.columns:
-        has = ", ".join(map(str, dataset.items.columns)) or "none (is there an items = FILE?)"
-        raise ConfigError(f"--label {column}: the catalogue has no such column; its columns: {has}")
-    return Labels.of(read_labels(dataset.items[[column]]))
+def _labels(dataset: Dataset, columns: tuple[str, ...]) -> tuple[str | None, Labels | None]:
+    """The first of the columns that has labels which can be asked for, else the first."""
+    found = []
+    for column in columns:
+        if column not in dataset.items.columns:
+            has = ", ".join(map(str, dataset.items.columns)) or "none (is there an items = FILE?)"
+            raise ConfigError(
+                f"--label {column}: the catalogue has no such column; its columns: {has}"
+            )
+        found.append((column, Labels.of(read_labels(dataset.items[[column]]))))
+    return next((of for of in found if _askable(of[1])), found[0] if found else (None, None))
 
 
-def _notes(labels: Labels | None, column: str | None) -> list[str]:
+def _askable(labels: Labels) -> bool:
+    """Whether any label is frequent enough."""
+    return bool(labels.take(np.arange(len(labels.known))).names)
+
+
+def _notes(column: str | None, labels: Labels | None) -> list[str]:
     if labels is None:
         return ["no label column: --label COLUMN names one for the probes and clusters."]
-    if not labels.take(np.arange(len(labels.known))).names:
+    if not _askable(labels):
         return [f"{column}: no label has 20 items with it and 20 without, so none was asked for."]
     return []
 

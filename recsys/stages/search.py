@@ -9,11 +9,12 @@ from recsys.config import ContentConfig
 from recsys.config_file import load_config
 from recsys.content.assemble import Catalogue, encoder_of, reduction_file
 from recsys.content.encoder import MISSING, Encoder
-from recsys.content.encoders import encoder_family, make_encoder, query_encoder
+from recsys.content.encoders import encoder_family, make_encoder
 from recsys.content.family import Wanted
 from recsys.content.reduce import Reduction
 from recsys.content.saved import load_blocks
 from recsys.content.search import nearest
+from recsys.content.shared_space import has_texts_beside, query_encoder
 from recsys.device import pick_device
 from recsys.errors import ConfigError, DataError
 from recsys.recommenders.recommender import label_items
@@ -78,17 +79,18 @@ def _asked(contents: dict[str, ContentConfig], name: str | None, query: str | Pa
 def _can_ask(config: ContentConfig, query: str | Path) -> bool:
     if config.encoder is None:
         return False
+    modality = encoder_family(config.encoder).modality
     if isinstance(query, Path):
-        return encoder_family(config.encoder).modality in ("image", "audio")
-    return query_encoder(config.encoder) is not None
+        return modality in ("image", "audio")
+    return modality == "text" or has_texts_beside(config.encoder)
 
 
 def _query_encoder(run: Run, name: str, query: str | Path, catalogue: Catalogue) -> Encoder[object]:
     """The encoder of a content, or the one that puts texts in the same space."""
     config = run.config.content[name]
     device = str(pick_device(run.config.training.device))
-    text_encoder = None if isinstance(query, Path) else query_encoder(str(config.encoder))
-    if text_encoder is None or text_encoder == config.encoder:
-        encoder, _ = encoder_of(name, config, catalogue, vector_store(run), device)
-        return encoder
-    return make_encoder(text_encoder, Wanted(device=device))
+    asking = str(config.encoder) if isinstance(query, Path) else query_encoder(str(config.encoder))
+    if asking != config.encoder:
+        return make_encoder(asking, Wanted(device=device))
+    encoder, _ = encoder_of(name, config, catalogue, vector_store(run), device)
+    return encoder

@@ -199,8 +199,9 @@ def test_vectors_may_be_mapped_from_disk(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     store = VectorStore(tmp_path / "store")
-    (mapped,), _ = content_blocks(catalogue(tmp_path), {"t": texts}, store, out=out)
-    (block,), _ = content_blocks(catalogue(tmp_path), {"t": texts}, store)
+    items = pd.DataFrame({"title": ["heat and dust", None, "dust", "heat"]})
+    (mapped,), _ = content_blocks(catalogue(tmp_path, items), {"t": texts}, store, out=out)
+    (block,), _ = content_blocks(catalogue(tmp_path, items), {"t": texts}, store)
     assert isinstance(mapped.vectors, np.memmap)
     save_blocks((mapped,), out)
     (loaded,) = load_blocks(out)

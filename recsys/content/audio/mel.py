@@ -116,9 +116,7 @@ def from_mel(mels: Floats, scale: Scale) -> Floats:
     if scale == "htk":
         return 700 * (10 ** (mels / 2595) - 1)
     start = BREAK / LINEAR
-    return np.where(
-        mels < start, mels * LINEAR, BREAK * np.exp(STEP * np.maximum(mels - start, 0))
-    )
+    return np.where(mels < start, mels * LINEAR, BREAK * np.exp(STEP * np.maximum(mels - start, 0)))
 
 
 @lru_cache(maxsize=8)
@@ -134,7 +132,7 @@ def mel_bank(front: MelFrontEnd) -> NDArray[np.float32]:
         corners = hertz
     left, peak, right = corners[:-2], corners[1:-1], corners[2:]
     rising, falling = (bins - left) / (peak - left), (right - bins) / (right - peak)
-    bank = np.maximum(0, np.minimum(rising, falling))
+    bank: Floats = np.maximum(0, np.minimum(rising, falling))
     if front.weights == "area":
         bank *= 2 / (hertz[2:] - hertz[:-2])
     elif front.weights == "sum":
@@ -148,33 +146,35 @@ def log_mel(samples: NDArray[np.float32], front: MelFrontEnd) -> NDArray[np.floa
     Centred frames are ``1 + n // hop``; those inside, ``1 + (n - window) // hop``.
     """
     if front.edges != "inside":
-        mode: Literal["reflect", "constant"] = (
-            "reflect" if front.edges == "mirror" else "constant"
-        )
+        mode: Literal["reflect", "constant"] = "reflect" if front.edges == "mirror" else "constant"
         samples = np.pad(samples, front.fft // 2, mode=mode)
     frames = np.lib.stride_tricks.sliding_window_view(samples, front.window)[:: front.hop]
     period = front.window - 1 if front.symmetric else front.window
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi / period * np.arange(front.window, dtype=np.float32))
+    hann = (0.5 - 0.5 * np.cos(2 * np.pi / period * np.arange(front.window))).astype(np.float32)
     bank = mel_bank(front)
     out = np.empty((len(frames), front.bands), np.float32)
     for start in range(0, len(frames), BLOCK):
         spectrum = np.abs(np.fft.rfft(frames[start : start + BLOCK] * hann, front.fft))
         out[start : start + BLOCK] = (spectrum**front.power) @ bank
     if front.log == "ln(x + 0.01)":
-        return np.log(out + np.float32(0.01))
-    return np.log10(1 + 10_000 * out)
+        out += np.float32(0.01)
+        return np.log(out, out=out)
+    out *= 10_000
+    out += 1
+    return np.log10(out, out=out)
 
 
 def windows(frames: NDArray[np.float32], length: int, hop: int) -> NDArray[np.float32]:
     """Return windows (v, length, ...) spaced evenly over frames (n, ...), from start to end.
 
-    They lie ``hop`` apart or a little less. ``n`` must not be under ``length``; of a tenth of a
+    They lie about ``hop`` apart. ``n`` must not be under ``length``; of a tenth of a
     hop at the end no further window is made.
     """
     spare = len(frames) - length
     count = 1 + max(0, int(np.ceil(spare / hop - SLACK)))
     starts = np.linspace(0, spare, count).astype(np.int64) if count > 1 else np.array([0])
-    return frames[starts[:, None] + np.arange(length)]
+    cut: NDArray[np.float32] = frames[starts[:, None] + np.arange(length)]
+    return cut
 
 
 @dataclass(frozen=True)

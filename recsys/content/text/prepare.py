@@ -29,19 +29,17 @@ VERSION = 1  # of the preparation: raise it when the same text gives other words
 LONGEST_WORD = 100  # letters; what is longer is a code or noise, and left out
 
 # The languages of the stop words by English name (ISO 639-1).
-LANGUAGES = dict(
-    pair.split("=")
-    for pair in (
-        "afrikaans=af arabic=ar armenian=hy basque=eu bengali=bn breton=br bulgarian=bg catalan=ca "
-        "chinese=zh croatian=hr czech=cs danish=da dutch=nl english=en esperanto=eo estonian=et "
-        "finnish=fi french=fr galician=gl german=de greek=el gujarati=gu hausa=ha hebrew=he "
-        "hindi=hi hungarian=hu indonesian=id irish=ga italian=it japanese=ja korean=ko kurdish=ku "
-        "latin=la latvian=lv lithuanian=lt malay=ms marathi=mr norwegian=no persian=fa polish=pl "
-        "portuguese=pt romanian=ro russian=ru slovak=sk slovenian=sl somali=so sotho=st spanish=es "
-        "swahili=sw swedish=sv tagalog=tl thai=th turkish=tr ukrainian=uk urdu=ur vietnamese=vi "
-        "yoruba=yo zulu=zu"
-    ).split()
+LISTED = (
+    "afrikaans=af arabic=ar armenian=hy basque=eu bengali=bn breton=br bulgarian=bg catalan=ca "
+    "chinese=zh croatian=hr czech=cs danish=da dutch=nl english=en esperanto=eo estonian=et "
+    "finnish=fi french=fr galician=gl german=de greek=el gujarati=gu hausa=ha hebrew=he "
+    "hindi=hi hungarian=hu indonesian=id irish=ga italian=it japanese=ja korean=ko kurdish=ku "
+    "latin=la latvian=lv lithuanian=lt malay=ms marathi=mr norwegian=no persian=fa polish=pl "
+    "portuguese=pt romanian=ro russian=ru slovak=sk slovenian=sl somali=so sotho=st spanish=es "
+    "swahili=sw swedish=sv tagalog=tl thai=th turkish=tr ukrainian=uk urdu=ur vietnamese=vi "
+    "yoruba=yo zulu=zu"
 )
+LANGUAGES = dict(pair.split("=") for pair in LISTED.split())
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def borrowed_subwords(words: Sequence[str], vectors: Floats) -> Callable[[Sequen
         shares = diags_array(1.0 / np.maximum(within, 1.0))
         sums = ((held @ shares) @ of_words) @ known
         with np.errstate(invalid="ignore"):  # 0 / 0: no n-gram is known
-            return (sums / held.sum(axis=1)[:, None]).astype(np.float32)
+            means: Floats = (sums / held.sum(axis=1)[:, None]).astype(np.float32)
+        return means
 
     return mean

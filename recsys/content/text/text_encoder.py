@@ -63,7 +63,7 @@ class TextEncoder:
         found = {row: why_unreadable(content) for row, content in enumerate(contents)}
         reasons = {row: why for row, why in found.items() if why is not None}
         places = np.array([row for row, why in found.items() if why is None], dtype=np.int64)
-        texts = [str(contents[row])[:LONGEST] for row in places]
+        texts = [_valid(str(contents[row])[:LONGEST]) for row in places]
         vectors = np.zeros((len(contents), self.dim), dtype=np.float32)
         if texts:
             longest_first = np.argsort(-self._lengths(texts), kind="stable")
@@ -93,6 +93,11 @@ def why_unreadable(content: object) -> str | None:
 def _harmless(letter: str) -> bool:
     """White space, and the joiners and direction marks of many scripts and emoji."""
     return letter.isspace() or unicodedata.category(letter) == "Cf"
+
+
+def _valid(text: str) -> str:
+    """The text with "?" for halves of characters (lone surrogates), which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _letters(texts: Sequence[str]) -> NDArray[np.int64]:

@@ -65,12 +65,13 @@ class Pooling:
         Raises:
             ConfigError: it is no pooling of words.
         """
-        pooling = options.pooling or "mean"
-        if pooling not in get_args(How):
-            raise ConfigError(
-                f"pooling = {pooling!r} is for tokens; of words: {', '.join(get_args(How))}"
-            )
-        return cls(pooling, options.unknown or unknown, options.window or 5, options.seed or 0)
+        match options.pooling or "mean":
+            case "mean" | "max" | "min" | "tf-idf" | "sif" as how:
+                return cls(how, options.unknown or unknown, options.window or 5, options.seed or 0)
+            case other:
+                raise ConfigError(
+                    f"pooling = {other!r} is for tokens; of words: {', '.join(get_args(How))}"
+                )
 
     @property
     def key(self) -> str:
@@ -126,14 +127,14 @@ class Corpus:
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         """Count the words of texts."""
-        self.texts = texts
+        self.texts = len(texts)
         self.times = Counter(word for words in texts for word in words)
         self.within = Counter(word for words in texts for word in set(words))
         self.total = self.times.total()
 
     def idf(self, word: str) -> float:
         """Return ``log((1 + texts) / (1 + texts with the word)) + 1``."""
-        return math.log((1 + len(self.texts)) / (1 + self.within[word])) + 1.0
+        return math.log((1 + self.texts) / (1 + self.within[word])) + 1.0
 
     def rarity(self, word: str) -> float:
         """Return ``a / (a + p(word))``: 1 for a word never seen, less for frequent ones."""
@@ -150,7 +151,10 @@ class _Batch(NamedTuple):
 
 
 def word_model(
-    vectors: WordVectors, preparation: Preparation, pooling: Pooling, corpus: Corpus | None = None
+    vectors: WordVectors,
+    preparation: Preparation,
+    pooling: Pooling,
+    training: Sequence[Sequence[str]] = (),
 ) -> Model:
     """Make the model of a `TextEncoder`: rows are NaN where no word has a vector.
 
@@ -158,23 +162,24 @@ def word_model(
         vectors: of the words.
         preparation: how a text becomes words.
         pooling: how they become one vector.
-        corpus: the training texts, for poolings that are fitted on them.
+        training: the words of the training texts, for poolings that are fitted on them.
 
     Raises:
         ConfigError: the pooling needs training texts and there are none.
     """
     weight: Weight | None = None
     if pooling.fitted:
-        if corpus is None or not corpus.total:
+        corpus = Corpus(training)
+        if not corpus.total:
             raise ConfigError(
                 f"pooling = {pooling.how!r} is fitted on the texts of the training items, and "
                 "there are none; take pooling = 'mean'"
             )
         weight = corpus.idf if pooling.how == "tf-idf" else corpus.rarity
     pool = partial(_pool, vectors, pooling, weight)
-    if corpus is None or pooling.how != "sif":
+    if pooling.how != "sif":
         return Model(vectors.dim, lambda texts: pool([preparation.words(text) for text in texts]))
-    common = _principal(pool, corpus.texts, vectors.dim)
+    common = _principal(pool, training, vectors.dim)
 
     def forward(texts: Sequence[str]) -> Floats:
         pooled = pool([preparation.words(text) for text in texts])
@@ -245,7 +250,8 @@ def _stand_ins(
         of_distinct = np.stack([_of_chance(vectors, word, pooling.seed) for word in distinct])
     else:
         of_distinct = vectors.of_subwords(list(distinct))
-    return of_distinct[[distinct[words[i]] for i in places]]
+    made[:] = of_distinct[[distinct[words[i]] for i in places]]
+    return made
 
 
 def _of_chance(vectors: WordVectors, word: str, seed: int) -> Floats:
@@ -253,7 +259,8 @@ def _of_chance(vectors: WordVectors, word: str, seed: int) -> Floats:
     mean, deviation = vectors.spread
     drawn = int.from_bytes(hashlib.sha256(f"{seed} {word}".encode()).digest()[:8], "little")
     normal = np.random.default_rng(drawn).standard_normal(vectors.dim)
-    return (mean + deviation * normal).astype(np.float32)
+    made: Floats = (mean + deviation * normal).astype(np.float32)
+    return made
 
 
 def _of_context(vectors: WordVectors, window: int, ids: Ints, text_of: Ints) -> Floats:

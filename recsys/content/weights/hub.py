@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: from its local cache, else downloaded unless that is forbidden."""
+"""Models of the Hugging Face hub: out of its local cache, or downloaded into it."""
 
 import json
 import os

