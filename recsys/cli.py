@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from recsys import __version__
+from recsys.cli_look import add_look_commands
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.config_file import load_config
 from recsys.errors import ConfigError, RecsysError
@@ -204,8 +205,6 @@ def _one_stage(
 
 
 _stage_command("prepare", "Read, check and split the log.")
-_stage_command("train", "Train the two towers.")
-_stage_command("index", "Build the index of item vectors and measure it.")
 
 
 @app.command("embed")
@@ -260,6 +259,10 @@ def _probe(
         print_probe(report, output)
 
 
+_stage_command("train", "Train the two towers.")
+_stage_command("index", "Build the index of item vectors and measure it.")
+
+
 @app.command("recommend")
 def _recommend(
     config: ConfigFile,
@@ -291,83 +294,9 @@ def _recommend(
 _stage_command("evaluate", "Measure the towers beside tuned baselines.")
 
 
-@app.command("show")
-def _show(
-    user: Annotated[str, typer.Option(help="A user id.")],
-    run: RunFolder = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
-) -> None:
-    """Show a user's history beside the recommendations."""
-    from recsys.recommenders.recommender import Recommender
-    from recsys.stages.summary import user_table
-
-    output.print(user_table(Recommender.load(_newest(run)), user, k))
-
-
-@app.command("similar")
-def _similar(
-    item: Annotated[str, typer.Option(help="An item id.")],
-    run: RunFolder = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
-) -> None:
-    """Show the items nearest to an item."""
-    from recsys.recommenders.recommender import Recommender
-    from recsys.stages.summary import similar_table
-
-    output.print(similar_table(Recommender.load(_newest(run)), item, k))
-
-
-@app.command("search")
-def _search(
-    query: Annotated[str, typer.Argument(help='Such as "dark space opera", or a file.')],
-    run: RunFolder = None,
-    content: Annotated[str | None, typer.Option(help="A [content.NAME] of the run.")] = None,
-    file: Annotated[bool, typer.Option("--file", help="The query is an image or sound.")] = False,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
-) -> None:
-    """Show the items whose content is nearest to a text, or to a file."""
-    from recsys.stages.search import search_table
-
-    asked = Path(query) if file else query
-    output.print(search_table(_newest(run), asked, content, k))
-
-
-@app.command("summary")
-def _summary(runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")]) -> None:
-    """Print the results of finished runs, one after the other."""
-    from recsys.stages.command import Command
-
-    for run in runs:
-        if len(runs) > 1:
-            output.rule(f"[bold]{escape(run.name)}[/bold]")
-        Command.finished(run).print_summary(output)
-
-
-@app.command("compare")
-def _compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")], as_json: AsJson = False
-) -> None:
-    """Show the figures of several runs side by side."""
-    from recsys.stages.compare import compare_runs, comparison
-
-    found = compare_runs(runs)
-    if as_json:
-        output.print_json(json.dumps(found))
-    else:
-        output.print(comparison(found))
-
-
+add_look_commands(app)
 app.command("encoders")(list_encoders)
 app.add_typer(weights_app, name="weights")
-
-
-def _newest(run: Path | None) -> Path:
-    if run is not None:
-        return run
-    found = sorted(Path("runs").glob("*/index/stage.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ConfigError("no run in runs/; say which with --run FOLDER, or start with recsys run")
-    return found[-1].parents[1]
 
 
 def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:

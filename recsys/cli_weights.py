@@ -19,6 +19,11 @@ weights_app = typer.Typer(
 )
 output = Console(highlight=False)
 
+ENCODERS_NOTE = """
+In a config: encoder = "NAME", its options under [content.X.options].
+offline: works here and now without a network; to have what an encoder needs:
+pip install "recsys[EXTRA]", recsys weights fetch WEIGHTS."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
 
 
@@ -30,44 +35,38 @@ def list_encoders(as_json: AsJson = False) -> None:
     if as_json:
         output.print_json(json.dumps(rows))
         return
-    output.print(_encoders_table(rows))
-    output.print(
-        'In a config: encoder = "NAME", its options under [content.X.options]. '
-        "Offline: it works here and now without a network.",
-        markup=False,
-    )
+    output.print(_encoders_table(rows), "", sep="\n")
+    output.print(_families_table(rows))
+    output.print(ENCODERS_NOTE, markup=False, soft_wrap=True)
 
 
 def _encoders_table(rows: list[dict[str, Any]]) -> Table:
-    """All encoders by modality; what the members of a family share is said once."""
-    table = _table(("encoder", "width", "offline", "what it is, and what it needs"))
+    """All encoders by modality, one line each."""
+    table = _table(("encoder", "width", "offline", "extra", "weights"))
     for modality, members in groupby(rows, key=lambda row: row["modality"]):
         table.add_row(f"[bold]{modality}[/bold]")
-        for _, family in groupby(members, key=lambda row: row["usage"]):
-            for number, row in enumerate(family):
-                about = [] if number else _about_family(row)
-                table.add_row(
-                    escape(row["name"]),
-                    "-" if row["width"] is None else str(row["width"]),
-                    "yes" if row["offline"] else "no",
-                    "\n".join([*map(escape, about), *map(_command, row["install"])]),
-                )
+        for row in members:
+            table.add_row(
+                escape(row["name"]),
+                "-" if row["width"] is None else str(row["width"]),
+                "yes" if row["offline"] else "no",
+                row["extra"],
+                escape(row["weights"] or ""),
+            )
         table.add_section()
     return table
 
 
-def _command(words: str) -> str:
-    return f"[dim]{escape(words)}[/dim]"
-
-
-def _about_family(row: dict[str, Any]) -> list[str]:
-    paper = f" ({row['paper']})" if row["paper"] else ""
-    lines = [row["description"] + paper]
-    if ":" in row["usage"]:
-        lines.append(f"in general: {row['usage']}")
-    if row["options"]:
-        lines.append(f"options: {', '.join(row['options'])}")
-    return lines
+def _families_table(rows: list[dict[str, Any]]) -> Table:
+    """What the members of each family share."""
+    table = _table(("as written", "what it makes (paper)", "options"))
+    for _, family in groupby(rows, key=lambda row: row["usage"]):
+        row = next(family)
+        paper = f" ({row['paper']})" if row["paper"] else ""
+        table.add_row(
+            escape(row["usage"]), escape(row["description"] + paper), ", ".join(row["options"])
+        )
+    return table
 
 
 @weights_app.command("list")
@@ -134,5 +133,10 @@ def _table(columns: tuple[str, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         right = column in {"width", "MB"}
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column == "encoder",
+        )
     return table

@@ -85,6 +85,8 @@ def test_weights_path(no_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert call(monkeypatch, "weights", "path", "vggish")[0] == f"{file}\n"
     _, error = call(monkeypatch, "weights", "path", "resnet50", code=2)
     assert error.count("\n") == 1 and "recsys weights fetch resnet50" in error
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", None)  # not called
     _, error = call(monkeypatch, "weights", "path", "some/model", code=2)
     assert "recsys weights fetch some/model" in error
 

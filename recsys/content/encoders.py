@@ -8,7 +8,6 @@ from typing import Any
 
 from recsys.config import EncoderOptions
 from recsys.content.audio.families import AUDIO_ENCODERS
-from recsys.content.categories import CategoryEncoder
 from recsys.content.encoder import Encoder
 from recsys.content.family import EncoderFamily, Listed, Wanted
 from recsys.content.image.families import IMAGE_ENCODERS
@@ -22,13 +21,20 @@ __all__ = ["ENCODERS", "check_encoder", "encoder_family", "make_encoder"]
 
 RANDOM = "random:"  # before a name: the same network with random weights, for tests
 
+
+def _categories(wanted: Wanted) -> Encoder[Any]:
+    from recsys.content.categories import CategoryEncoder  # here: it imports pandas
+
+    return CategoryEncoder.fit(wanted.contents)
+
+
 STRUCTURED_ENCODERS: Mapping[str, EncoderFamily] = {
     "categories": EncoderFamily(
         usage="categories",
         modality="categories",
         description="which of the catalogue's frequent labels an item carries",
         paper="",
-        make=lambda wanted: CategoryEncoder.fit(wanted.contents),
+        make=_categories,
         models=(Listed("", None),),
         stored=False,
     ),

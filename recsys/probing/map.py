@@ -80,11 +80,11 @@ def draw_map(
     shown = [int(n) for n in np.argsort(-counts, kind="stable")[: len(COLOURS)] if counts[n]]
     paint = dict(zip(shown, COLOURS, strict=False))
     coloured = np.isin(classes, shown)
-    size = float(np.clip(12_000 / max(len(classes), 1), 2.0, 22.0))
+    size = float(np.clip(45_000 / max(len(classes), 1), 3.0, 40.0))
     (x, y), (others_x, others_y) = points[coloured].T, points[~coloured].T
     colours = [paint[int(of)] for of in classes[coloured]]
-    axes.scatter(others_x, others_y, s=size * 0.7, c=REST, linewidths=0)
-    axes.scatter(x, y, s=size, c=colours, alpha=0.8, linewidths=0)
+    axes.scatter(others_x, others_y, s=size * 0.6, c=REST, linewidths=0)
+    axes.scatter(x, y, s=size, c=colours, alpha=0.85, linewidths=0)
     for number in shown:
         axes.scatter([], [], s=45, c=paint[number], label=f"{names[number]} ({counts[number]:,})")
     if not coloured.all():

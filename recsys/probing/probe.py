@@ -15,7 +15,7 @@ from recsys.probing.scores import linear_scores, neighbour_scores
 
 __all__ = ["probe_content"]
 
-MOST_LABELLED = 20_000  # items that the labels are learnt from and asked of, drawn by the seed
+MOST_LABELLED = 10_000  # items that the labels are learnt from and asked of, drawn by the seed
 MOST_CLUSTERED = 5_000
 
 CLUSTERINGS: tuple[tuple[str, Method, Distance], ...] = (

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,8 @@ from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.saved import load_towers
 
 __all__ = ["Recommender", "label_items"]
+
+LONGEST_LABEL = 100  # letters; a catalogue without titles may have long texts
 
 logger = logging.getLogger(__name__)
 
@@ -203,13 +206,13 @@ class Recommender:
 def label_items(
     catalogue: pd.DataFrame, items: NDArray[np.integer[Any]], item_ids: Iterable[Any]
 ) -> list[str]:
-    """Call items, numbers ``(n,)``, by title or name, else by their first text, else by their id."""
+    """Call items, numbers ``(n,)``, by title or name, else by their first text, else their id."""
     texts = [c for c in catalogue.columns if pd.api.types.is_string_dtype(catalogue[c])]
     column = next((c for c in ("title", "name", *texts) if c in catalogue.columns), None)
     if column is None:
         return [str(item_id) for item_id in item_ids]
     titles = catalogue[column].iloc[items]
     return [
-        str(item_id) if pd.isna(title) else str(title)
+        str(item_id) if pd.isna(title) else shorten(str(title), LONGEST_LABEL, placeholder=" ...")
         for item_id, title in zip(item_ids, titles, strict=True)
     ]

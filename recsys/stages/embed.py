@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -97,17 +98,17 @@ def print_stats(run: Run, console: Console, shown: int = SHOWN) -> None:
 
 
 def _stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
-    """One row a content."""
-    table = Table(title="Content", title_justify="left")
+    """One row a content: how many items were encoded now, and how many came out of the store."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("content", "encoder"):
         table.add_column(heading, overflow="fold")
-    for heading in ("width", "encoded", "from store", "missing", "unreadable", "items/s"):
+    for heading in ("width", "encoded", "stored", "missing", "broken", "items/s"):
         table.add_column(heading, justify="right")
     for block in blocks:
         speed = (block["encoded"] + block["cached"]) / max(block["seconds"], 1e-9)
         counts = [block[key] for key in ("dim", "encoded", "cached", "missing", "unreadable")]
         numbers = [f"{count:,}" for count in (*counts, round(speed))]
-        table.add_row(block["name"], block["encoder"], *numbers)
+        table.add_row(block["name"], block["encoder"].partition("@")[0], *numbers)
     return table
 
 

@@ -57,6 +57,7 @@ def test_a_row_says_all() -> None:
     assert (first.width, second.width) == (None, 7)
     assert first.install == ('pip install "recsys[audio]"',)
     assert second.install == ('pip install "recsys[audio]"', "recsys weights fetch resnet50")
+    assert (first.extra, first.weights, second.weights) == ("audio", None, "resnet50")
     assert first.options == ("pooling", "width")
     assert (first.offline, second.offline) == (True, False)
 
@@ -94,11 +95,12 @@ def test_offline_follows_the_weights(no_weights: Path, monkeypatch: pytest.Monke
 def test_weights_inside_a_package_need_no_fetch() -> None:
     models = (Listed("", 384, "multilingual-e5-small"),)
     (row,) = listed_encoders({"e5": family(models=models, extra="text", usage="e5")})
-    assert row.install == ('pip install "recsys[text]"',)
+    assert row.install == ('pip install "recsys[text]"',) and row.weights is None
 
 
 def test_listing_imports_nothing_heavy() -> None:
     heavy = (
+        "pandas",
         "torch",
         "transformers",
         "timm",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.content.audio.nets import as_model, load_state, random_net
+from recsys.content.audio.nets import as_model, load_net, random_net
 from recsys.content.audio.tf_checkpoint import read_checkpoint
 from recsys.content.encoder import Model
 from recsys.errors import ConfigError
@@ -82,13 +82,11 @@ def load_musicnn(weights: Path | None, device: str) -> Model:
     """
     if weights is None:
         return as_model(random_net(MusiCNN), WIDTH, device)
-    net = MusiCNN()
     try:
         state = dict(_state(read_checkpoint(weights)))
     except KeyError as name:
         raise ConfigError(f"{weights}: the checkpoint of another net: holds no {name}") from None
-    load_state(net, state, weights)
-    return as_model(net, WIDTH, device)
+    return as_model(load_net(MusiCNN, state, weights), WIDTH, device)
 
 
 def _state(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, Tensor]]:

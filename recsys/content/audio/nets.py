@@ -14,7 +14,7 @@ from recsys.content.encoder import Model
 from recsys.device import autocast, pick_device, to_device
 from recsys.errors import ConfigError
 
-__all__ = ["as_model", "load_state", "random_net", "read_torch"]
+__all__ = ["as_model", "load_net", "random_net", "read_torch"]
 
 
 def read_torch(path: Path) -> Any:
@@ -30,21 +30,29 @@ def read_torch(path: Path) -> Any:
         raise ConfigError(f"{path}: not weights of torch: {reason}") from None
 
 
-def load_state(net: nn.Module, state: Any, source: Path) -> None:
-    """Put weights into a net.
+def load_net(make: Callable[[], nn.Module], state: Any, source: Path) -> nn.Module:
+    """Return a net with given weights, in single precision.
+
+    Args:
+        make: makes the net; its own random weights are never drawn.
+        state: tensors by name.
+        source: whence they are, for messages.
 
     Raises:
         ConfigError: they are of another net.
     """
     if not isinstance(state, Mapping):
         raise ConfigError(f"{source}: expected tensors by name, got {type(state).__name__}")
+    with torch.device("meta"):
+        net = make()
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(state, assign=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise ConfigError(
             f"{source}: weights of another net than {type(net).__name__}: {lines[-1][:200]}"
         ) from None
+    return net.float()
 
 
 def random_net(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:

@@ -13,7 +13,7 @@ from numpy._core import multiarray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.content.audio.nets import as_model, load_state, random_net, read_torch
+from recsys.content.audio.nets import as_model, load_net, random_net, read_torch
 from recsys.content.encoder import Model
 from recsys.errors import ConfigError
 
@@ -85,6 +85,4 @@ def load_aisfx(weights: Path | None, device: str) -> Model:
         for name, tensor in checkpoint[0].items()
         if name.startswith(PREFIX)
     }
-    net = EffectsNet()
-    load_state(net, own, weights)
-    return as_model(net, WIDTH, device)
+    return as_model(load_net(EffectsNet, own, weights), WIDTH, device)

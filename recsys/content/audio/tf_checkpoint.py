@@ -52,7 +52,7 @@ def read_checkpoint(folder: Path, prefix: str = "") -> dict[str, NDArray[Any]]:
             for name, entry in _table(table)
             if name  # the empty name has the header
         }
-    except (ValueError, KeyError, IndexError, struct.error) as error:
+    except (ValueError, LookupError, OverflowError, struct.error) as error:
         raise ConfigError(
             f"{index}: not a TensorFlow checkpoint, or damaged ({error}); fetch it again"
         ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from recsys.content.audio.nets import as_model, load_state, random_net, read_torch
+from recsys.content.audio.nets import as_model, load_net, random_net, read_torch
 from recsys.content.encoder import Model
 
 __all__ = ["VGGish", "load_vggish"]
@@ -56,6 +56,4 @@ def load_vggish(weights: Path | None, device: str) -> Model:
     """
     if weights is None:
         return as_model(random_net(VGGish), WIDTH, device)
-    net = VGGish()
-    load_state(net, read_torch(weights), weights)
-    return as_model(net, WIDTH, device)
+    return as_model(load_net(VGGish, read_torch(weights), weights), WIDTH, device)

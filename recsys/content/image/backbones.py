@@ -14,6 +14,7 @@ from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.file_encoder import FileEncoder
 from recsys.content.image.preprocess import Preprocess
+from recsys.content.random_networks import RANDOM, is_random
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
 from recsys.files import digest_file
@@ -23,7 +24,6 @@ __all__ = ["BACKBONES", "Backbone", "backbone_encoder", "weights_file"]
 Colour = tuple[float, float, float]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
-RANDOM = "random:"
 SEED = 0  # of random weights
 
 
@@ -95,7 +95,7 @@ def backbone_encoder(name: str, wanted: Wanted) -> FileEncoder:
         ConfigError: the weights are not here.
     """
     backbone = BACKBONES[name]
-    if wanted.model.startswith(RANDOM):
+    if is_random(wanted.model):
         return FileEncoder(
             f"{RANDOM}{name}/seed{SEED}/{backbone.preprocess.tag}",
             backbone.preprocess,

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,15 @@ from recsys.content.image.backbones import Backbone
 from recsys.device import autocast, pick_device, to_device
 from recsys.errors import ConfigError
 
-__all__ = ["headless", "load_network", "normalise", "pixel_model", "random_network"]
+__all__ = [
+    "filled_network",
+    "headless",
+    "load_network",
+    "normalise",
+    "pixel_model",
+    "random_network",
+    "standardise",
+]
 
 State = Mapping[str, Tensor]
 
@@ -115,13 +124,27 @@ def _fitting(state: State, own: State, backbone: Backbone, path: Path) -> State:
     return {name: value for (name, _), value in pairs}
 
 
+def filled_network(backbone: Backbone, arrays: Mapping[str, NDArray[Any]]) -> nn.Module:
+    """Build the network with weights by its own names, in evaluation mode."""
+    with torch.device("meta"):
+        network = headless(backbone)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    network.load_state_dict(state, assign=True)  # counters of batches that are absent become 0
+    return network.eval()
+
+
 def normalise(pixels: Tensor, backbone: Backbone) -> Tensor:
     """Return what a network takes in, ``(b, 3, h, w)``, of uint8 pixels ``(b, h, w, 3)``."""
+    return standardise(pixels.permute(0, 3, 1, 2).float() / 255, backbone)
+
+
+def standardise(images: Tensor, backbone: Backbone) -> Tensor:
+    """Return what a network takes in of images ``(b, 3, h, w)`` in 0 to 1."""
     mean, std = (
-        torch.tensor(values, device=pixels.device).view(3, 1, 1)
+        torch.tensor(values, device=images.device).view(3, 1, 1)
         for values in (backbone.mean, backbone.std)
     )
-    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+    return (images - mean) / std
 
 
 def pixel_model(network: nn.Module, backbone: Backbone, device: str) -> Model:

@@ -80,9 +80,9 @@ def clip_image_encoder(wanted: Wanted) -> FileEncoder:
         return F.normalize(network.visual_projection(pooled).float(), dim=-1)
 
     def load(folder: Path) -> Network:
-        from transformers import CLIPVisionModelWithProjection
+        from transformers import CLIPModel
 
-        return load_pretrained(CLIPVisionModelWithProjection, folder)
+        return load_pretrained(CLIPModel, folder)
 
     return _encoder("clip", wanted, "", load, pool)
 

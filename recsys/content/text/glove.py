@@ -29,7 +29,8 @@ __all__ = ["Pairs", "cooccurrences", "glove_encoder", "glove_loss", "train_glove
 X_MAX = 10.0  # count from which a pair weighs 1: 100 in the paper, for a million times the words
 POWER = 0.75  # by which rarer pairs weigh less
 RATE = 0.05  # of AdaGrad, as in the paper
-BATCH = 4096  # pairs of a step
+BATCH = 4096  # pairs of a step,
+STEPS = 50  # or fewer, so that an epoch over a few texts has about as many steps
 
 
 class Pairs(NamedTuple):
@@ -122,9 +123,10 @@ def train_glove(pairs: Pairs, n_words: int, settings: Settings) -> NDArray[np.fl
     squares = [torch.ones(shape) for _ in range(2)]  # of past gradients, and 1 to begin with
     sides = [torch.from_numpy(pairs.words), torch.from_numpy(pairs.contexts)]
     counts = torch.from_numpy(pairs.counts)
+    size = min(BATCH, len(counts) // STEPS + 1)
     for _ in range(settings.epochs):
         total = torch.zeros(())
-        for batch in torch.split(torch.randperm(len(counts), generator=dice), BATCH):
+        for batch in torch.split(torch.randperm(len(counts), generator=dice), size):
             rows = [
                 table[side[batch]].requires_grad_()
                 for table, side in zip(tables, sides, strict=True)

@@ -88,7 +88,9 @@ def word2vec_encoder(wanted: Wanted) -> TextEncoder:
         DataError: no word occurs twice in the training texts.
     """
     if wanted.model not in ("cbow", "skip-gram"):
-        raise ConfigError(f"encoder 'word2vec:{wanted.model}': write word2vec:cbow or word2vec:skip-gram")
+        raise ConfigError(
+            f"encoder 'word2vec:{wanted.model}': write word2vec:cbow or word2vec:skip-gram"
+        )
 
     def learn(texts: Texts, settings: Settings) -> Arrays:
         from gensim.models import Word2Vec

@@ -6,6 +6,7 @@ of the words in the same order is read as well, as packages carry them.
 
 import gzip
 import hashlib
+import mmap
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ __all__ = ["Format", "file_format", "read_word_vectors", "word_file_encoder"]
 Format = Literal["glove", "word2vec-text", "word2vec-binary", "fasttext-binary", "folder"]
 
 FASTTEXT_MAGIC = struct.pack("<i", 793712314)  # the first bytes of fastText's .bin
+FASTTEXT_HEADER = struct.calcsize("<14id")  # bytes of settings before its dictionary
 GZIP_MAGIC = b"\x1f\x8b"
 LOOKED_AT = 65_536  # bytes that show the format
 BATCH = 512  # texts in one call of the model
@@ -115,6 +117,8 @@ def file_format(path: Path) -> Format:
         return "folder"
     start = _start(path)
     if start.startswith(FASTTEXT_MAGIC):
+        if path.suffix == ".gz":
+            raise ValueError("is a compressed fastText .bin: unpack it first")
         return "fasttext-binary"
     first, _, rest = start.partition(b"\n")
     header = first.split()
@@ -169,10 +173,27 @@ def _read_gensim(path: Path, **how: Any) -> WordVectors:
 def _read_fasttext(path: Path) -> WordVectors:
     from gensim.models.fasttext import load_facebook_vectors
 
+    _check_fasttext(path)
     with quiet_gensim():
         read = load_facebook_vectors(str(path))
     subwords = Subwords(read.vectors_ngrams, read.min_n, read.max_n) if read.bucket else None
     return WordVectors(read.index_to_key, read.vectors, subwords)
+
+
+def _check_fasttext(path: Path) -> None:
+    """Refuse a file that ends too early: gensim would look for the end of a word for ever."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        words, _, _, _, pruned = struct.unpack_from("<3i2q", data, FASTTEXT_HEADER)
+        place = FASTTEXT_HEADER + struct.calcsize("<3i2q")
+        for _ in range(words):
+            end = data.find(b"\0", place)
+            if end < 0:
+                raise ValueError("ends amid its words")
+            place = end + struct.calcsize("<bqb")  # the zero, a count, a kind
+        place += max(pruned, 0) * struct.calcsize("<2i")
+        _, rows, width = struct.unpack_from("<?2q", data, place)
+        if rows * width * 4 > len(data) - place:
+            raise ValueError("ends amid its vectors")
 
 
 def _read_folder(path: Path) -> WordVectors:

@@ -183,7 +183,8 @@ def word_model(
 
     def forward(texts: Sequence[str]) -> Floats:
         pooled = pool([preparation.words(text) for text in texts])
-        return pooled - np.einsum("nd,d->n", pooled, common)[:, None] * common
+        pooled -= np.einsum("nd,d->n", pooled, common)[:, None] * common
+        return pooled
 
     return Model(vectors.dim, forward)
 
@@ -250,8 +251,7 @@ def _stand_ins(
         of_distinct = np.stack([_of_chance(vectors, word, pooling.seed) for word in distinct])
     else:
         of_distinct = vectors.of_subwords(list(distinct))
-    made[:] = of_distinct[[distinct[words[i]] for i in places]]
-    return made
+    return np.take(of_distinct, [distinct[words[i]] for i in places], axis=0)
 
 
 def _of_chance(vectors: WordVectors, word: str, seed: int) -> Floats:

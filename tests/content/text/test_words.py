@@ -20,10 +20,10 @@ WORDS = ["the", "king", "queen", "walks", "walked", "space", "ship"]
 TABLE = np.random.default_rng(0).standard_normal((len(WORDS), 4)).astype(np.float32)
 VECTORS = WordVectors(WORDS, TABLE)
 TRAINING = [
-    "the king walks".split(),
-    "the queen walked walked".split(),
-    "the space ship".split(),
-    "nobody knows".split(),
+    ["the", "king", "walks"],
+    ["the", "queen", "walked", "walked"],
+    ["the", "space", "ship"],
+    ["nobody", "knows"],
 ]
 POLICIES = get_args(Unknown)
 Floats = NDArray[np.float32]
