@@ -6,7 +6,8 @@ from recsys.errors import ConfigError
 
 __all__ = ["has_texts_beside", "query_encoder"]
 
-QUERIES = {"clip": "clip-text:{}", "e5": "e5:query"}  # family of the items' encoder -> queries'
+# the family of the items' encoder -> the encoder of queries
+QUERIES = {"clip": "clip-text:{}", "clap": "clap-text:{}", "e5": "e5:query"}
 
 
 def has_texts_beside(name: str) -> bool:

@@ -11,6 +11,7 @@ __all__ = ["Distance", "blocks", "centred_directions", "nearest"]
 Distance = Literal["cosine", "euclidean"]
 
 BLOCK = 1 << 24  # similarities held at a time
+EQUAL = 1e-6  # similarities nearer than this share of the greatest are ties
 
 
 def centred_directions(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -38,8 +39,8 @@ def nearest(
 ) -> NDArray[np.int64]:
     """Find the ``k`` rows of ``among`` nearest to each query.
 
-    Which of several equally near rows are taken is drawn by ``seed`` and not left to their order:
-    catalogues often begin with the popular items.
+    Which of several equally near rows are taken is drawn for each query, and not left to their
+    order: catalogues often begin with the popular items, and labels make many equal vectors.
 
     Args:
         queries: ``(q, d)``; for ``"cosine"`` of unit length.
@@ -47,23 +48,23 @@ def nearest(
         k: at most the rows that there are (less one with ``itself``).
         distance: ``"cosine"`` or ``"euclidean"``.
         itself: the row of ``among`` that each query is, and which it does not find, ``(q,)``.
-        seed: of the order of ties.
+        seed: of the draw among ties.
 
     Returns:
         Rows of ``among``, ``(q, k)``, the nearest first.
     """
-    order = np.random.default_rng(seed).permutation(len(among))
-    places = np.argsort(order)  # where each row of ``among`` went
-    shuffled = among[order]
-    penalty = (shuffled**2).sum(axis=1) / 2 if distance == "euclidean" else np.float32(0)
+    draw = np.random.default_rng(seed)
+    penalty = (among**2).sum(axis=1) / 2 if distance == "euclidean" else np.float32(0)
     found = np.empty((len(queries), k), dtype=np.int64)
     for rows in blocks(len(queries), len(among)):
-        near = queries[rows] @ shuffled.T - penalty
+        near = queries[rows] @ among.T - penalty
+        tie = np.float32(EQUAL * (np.abs(near).max(initial=0.0) or 1.0))
+        near += tie * draw.random(near.shape, dtype=np.float32)
         if itself is not None:
-            near[np.arange(len(near)), places[itself[rows]]] = -np.inf
+            near[np.arange(len(near)), itself[rows]] = -np.inf
         top = np.argpartition(-near, k - 1, axis=1)[:, :k]
-        best = np.argsort(-np.take_along_axis(near, top, axis=1), axis=1, kind="stable")
-        found[rows] = order[np.take_along_axis(top, best, axis=1)]
+        best = np.argsort(-np.take_along_axis(near, top, axis=1), axis=1)
+        found[rows] = np.take_along_axis(top, best, axis=1)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
@@ -45,7 +46,9 @@ def probe_content(
     if lift is not None:
         figures |= {"lift": lift.lift, "near": lift.near}
     if labels is not None:
-        figures |= _label_figures(block, labels, seed)
+        # Fits and clusters are many small products: threads would mostly wait for each other.
+        with threadpool_limits(1):
+            figures |= _label_figures(block, labels, seed)
     return figures
 
 

@@ -79,7 +79,7 @@ def linear_scores(
     for fold in range(FOLDS):
         held, choosing = folds == fold, folds == (fold + 1) % FOLDS
         cost = _choose_cost(inputs, signs, carried, ~(held | choosing), choosing, loss)
-        weights = fit_linear(inputs, signs, ~held, cost, loss)
+        weights = fit_linear(inputs, signs, held | ~held, cost, loss)
         found = inputs @ weights[1:]
         # Penalties chosen anew make long and short weights: each fold's scores to one scale.
         spread = found.std(axis=0, where=~held)
@@ -154,9 +154,14 @@ def fit_linear(
         return float(value), (gradient * units).ravel()
 
     begin = np.zeros(units.shape) if start is None else start / units
-    options = {"maxiter": ITERATIONS, "ftol": tolerance, "gtol": 0.0}
-    found = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x).reshape(units.shape) * units
+    found = minimize(
+        objective,
+        begin.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": ITERATIONS, "ftol": tolerance, "gtol": 0.0},
+    )
+    return np.asarray(np.reshape(found.x, units.shape) * units)
 
 
 def standardise(vectors: NDArray[Any]) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ def probe_table(report: Report) -> Table:
     for column in columns:
         table.add_column(TASKS[column], justify="right")
     for name, about in report["contents"].items():
-        cells = [_cell(about["figures"].get(column)) for column in columns]
+        cells = [_cell(about["figures"].get(column), digits=2) for column in columns]
         texts = [f"{value}\n[dim]{span}[/dim]" if span else value for value, span in cells]
         table.add_row(escape(_name(name, about)), f"{about['items']:,}", *texts)
     table.add_section()
@@ -107,13 +107,13 @@ def _chance(report: Report, column: str) -> str:
     return _text(max(chances)) if chances else "-"
 
 
-def _cell(figure: Report | None) -> tuple[str, str]:
-    """The figure and its interval: ``(".879", ".869-.888")``."""
+def _cell(figure: Report | None, digits: int = 3) -> tuple[str, str]:
+    """The figure and its interval: ``(".879", ".869-.888")``, or ``".87-.89"`` by 2 digits."""
     if figure is None:
         return "-", ""
-    value, low, high = (_text(figure[key]) for key in ("value", "low", "high"))
-    return value, f"{low}-{high}"
+    low, high = (_text(figure[key], digits) for key in ("low", "high"))
+    return _text(figure["value"]), f"{low}-{high}"
 
 
-def _text(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}".removeprefix("0")
+def _text(value: float, digits: int = 3) -> str:
+    return f"{value:.2f}" if value >= 0.995 else f"{value:.{digits}f}".removeprefix("0")

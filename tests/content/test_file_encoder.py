@@ -90,6 +90,7 @@ def test_a_file_that_kills_its_worker_is_unreadable_and_alone(tmp_path: Path) ->
     found = list(decode_all(numbers, files(tmp_path, *texts), workers=2, ahead=4))
     assert [n for n, one in enumerate(found) if isinstance(one, str)] == [3, 9]
     assert found[3] == found[9] == "kills the decoder"
+    assert not isinstance(found[11], str)
     np.testing.assert_allclose(found[11], [[11, 11]])
 
 

@@ -28,7 +28,7 @@ def test_other_rows_do_not_matter() -> None:
     changed = some.copy()
     changed[50:] *= 100
     for kind in ("pca", "random"):
-        first, second = (Reduction.fit(kind, 2, of, rows) for of in (some, changed))  # type: ignore[arg-type]
+        first, second = (Reduction.fit(kind, 2, of, rows) for of in (some, changed))
         np.testing.assert_array_equal(first.axes, second.axes)
 
 

@@ -68,7 +68,8 @@ def test_files_are_looked_at_again_and_only_what_changed_is_encoded(run: Run) ->
     posters = run.config.data.items.parent / "posters"  # type: ignore[union-attr]
     Image.new("RGB", (20, 30), "white").save(posters / "505.png")
     assert embed(run) == {"encoded": 1, "cached": 5, "missing": 1, "unreadable": 1}
-    assert read_record(run.folder("content"))["facts"]["blocks"][0]["why"] == {"a web page, not an image": 1}
+    (block,) = read_record(run.folder("content"))["facts"]["blocks"]
+    assert block["why"] == {"a web page, not an image": 1}
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason(run: Run) -> None:

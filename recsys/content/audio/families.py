@@ -44,6 +44,12 @@ def _clap(wanted: Wanted) -> Encoder[Path | None]:
     return audio_transformer("clap", wanted)
 
 
+def _clap_text(wanted: Wanted) -> Encoder[str | None]:
+    from recsys.content.audio.clap_text import clap_text_encoder
+
+    return clap_text_encoder(wanted)
+
+
 def _ast(wanted: Wanted) -> Encoder[Path | None]:
     from recsys.content.audio.transformer import audio_transformer
 
@@ -117,6 +123,15 @@ AUDIO_ENCODERS: Mapping[str, EncoderFamily] = {
         "Wu et al., 2023",
         _clap,
         Listed(CLAP, 512, CLAP),
+    ),
+    "clap-text": EncoderFamily(
+        usage="clap-text:MODEL",
+        modality="text",
+        description="CLAP's text side, in the space of clap:MODEL's sounds",
+        paper="Wu et al., 2023",
+        make=_clap_text,
+        models=(Listed(CLAP, 512, CLAP),),
+        has_random=True,
     ),
     "ast": _family(
         "ast:MODEL",

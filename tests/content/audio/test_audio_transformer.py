@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers as t
+import transformers
 from numpy.typing import NDArray
 
 from recsys.config import EncoderOptions
+from recsys.content.audio.clap_text import _random
 from recsys.content.audio.transformer import LEAST, Family, Prepared, audio_transformer
 from recsys.content.encoders import make_encoder
 from recsys.content.family import Wanted
 from recsys.errors import ConfigError
 
+t: Any = transformers  # half of it has no type hints
 FAMILIES: list[Family] = ["clap", "ast", "wav2vec2"]
 RATES = {"clap": 48_000, "ast": 16_000, "wav2vec2": 16_000}
 
@@ -143,3 +145,31 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(ConfigError, match="preprocessor_config"):  # not an unreadable sound
         make_encoder(f"wav2vec2:{tmp_path}").encode([sound])
+
+
+def test_texts_lie_where_the_library_puts_them(tmp_path: Path) -> None:
+    texts = ["a dog barks", "rain on a tin roof, far away thunder", "x", "a dog barks"]
+    encoder = make_encoder("random:clap-text:tiny")
+    vectors, present, _ = encoder.encode([*texts, None, "long " * 99])
+    assert present.tolist() == [True, True, True, True, False, True]
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+    np.testing.assert_allclose(vectors[:4], alone, atol=1e-5)
+    assert np.linalg.norm(vectors[present], axis=1) == pytest.approx(1, abs=1e-5)
+
+    torch.manual_seed(1)
+    network, tokenizer = _random()
+    config = t.ClapConfig(
+        text_config=network.config.to_dict(),
+        audio_config={"patch_embeds_hidden_size": 16, "hidden_size": 32, "projection_dim": 32}
+        | {"depths": [1, 1], "num_attention_heads": [1, 2]},
+        projection_dim=32,
+    )
+    whole = t.ClapModel(config).eval()
+    whole.save_pretrained(tmp_path / "tiny")
+    tokenizer.save_pretrained(tmp_path / "tiny")
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        expected = whole.get_text_features(**inputs).pooler_output.numpy()
+    mine = make_encoder(f"clap-text:{tmp_path / 'tiny'}").encode(texts).vectors
+    np.testing.assert_allclose(mine, expected, atol=1e-5)
+    assert np.abs(mine - alone).max() > 1e-3  # weights of the file

@@ -1,5 +1,7 @@
 """Nets for sound: their layers by hand, their weights, and what every encoder owes its caller."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +287,14 @@ def test_a_long_sound_is_the_mean_of_its_windows(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = net(torch.from_numpy(patches)).mean(0).numpy()
     np.testing.assert_allclose(encoder.encode([path]).vectors[0], expected, atol=1e-5)
+
+
+def test_making_an_encoder_and_decoding_load_no_torch() -> None:
+    code = (
+        "import sys; from recsys.content.encoders import make_encoder\n"
+        "for name in ('log-mel', 'random:vggish', 'random:clap:tiny'): make_encoder(name)\n"
+        "import recsys.content.audio.mel\n"
+        "sys.exit(bool({'torch', 'transformers', 'soundfile'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -116,13 +114,14 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "half a TIFF": (saved(smooth(64, 48), "TIFF")[:5000], "image"),
     "half a BMP": (saved(smooth(64, 48), "BMP")[:5000], "truncated"),
     "PNG with a wrong checksum": (PNG[:29] + b"\0\0\0\0" + PNG[33:], "image"),
+    "PNG with a wrong length": (grey16("PNG")[:36] + b"\6" + grey16("PNG")[37:], "broken PNG"),
     "PNG without pixels": (png_header(5, 5), "image"),
     "bomb of 30,000 a side": (
         png_header(30_000, 30_000, zlib.compress(bytes(3751 * 30_000), 9)),
-        f"{MAX_PIXELS:,} pixels",
+        "more than 89,000,000 pixels",
     ),
-    "bomb that Pillow only warns of": (png_header(9_500, 9_500), f"{MAX_PIXELS:,} pixels"),
-    "just above the limit": (png_header(MAX_PIXELS, 2), f"{MAX_PIXELS:,} pixels"),
+    "bomb that Pillow only warns of": (png_header(9_500, 9_500), "more than 89,000,000 pixels"),
+    "just above the limit": (png_header(MAX_PIXELS // 100 + 1, 100), "more than 89,000,000 pixels"),
     "float without numbers": (
         saved(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "TIFF"),
         "damaged",
@@ -274,51 +273,3 @@ def test_large_photos_are_decoded_small_and_small_ones_as_they_are(tmp_path: Pat
 def _write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
-
-
-SEEDS = [
-    *(JPEG, PNG, GIF, ycck_jpeg(smooth(9, 7)), grey16("PNG"), grey16("TIFF")),
-    saved(smooth(9, 7), "JPEG", exif=upright_exif(6), progressive=True),
-    saved(palette(True), "GIF", save_all=True, append_images=[palette(False)]),
-    *(saved(smooth(9, 7), form) for form in ("WEBP", "TIFF", "BMP", "JPEG2000", "PPM")),
-    saved(smooth(9, 7).convert("RGBA"), "PNG", exif=upright_exif(3)),
-    saved(smooth(9, 7), "TIFF", compression="tiff_lzw"),
-]
-flips = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=8)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    content=st.one_of(
-        st.binary(max_size=300), st.binary(max_size=60).map(lambda tail: PNG[:40] + tail)
-    )
-)
-def test_any_bytes_are_an_image_or_unreadable(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    _image_or_unreadable(tmp_path_factory.getbasetemp() / "fuzz", content)
-
-
-@settings(max_examples=400, deadline=None)
-@given(content=st.sampled_from(SEEDS), changes=flips, end=st.integers(0, 2**31))
-def test_damaged_images_are_an_image_or_unreadable(
-    content: bytes,
-    changes: list[tuple[int, int]],
-    end: int,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    damaged = bytearray(content)
-    for place, value in changes:
-        damaged[place % len(damaged)] = value
-    keep = len(damaged) if end % 2 else end % len(damaged)
-    _image_or_unreadable(tmp_path_factory.getbasetemp() / "fuzz", bytes(damaged[:keep]))
-
-
-def _image_or_unreadable(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    try:
-        image = open_image(path, 8)
-    except Unreadable as reason:
-        assert str(reason)
-    else:
-        assert image.mode == "RGB" and image.width > 0 and image.height > 0

@@ -87,6 +87,12 @@ def test_two_processes_learn_the_same_bytes() -> None:
     assert printed[0] == printed[1] and len(printed[0].splitlines()) == 2 * len(LEARNT) + 1
 
 
+@pytest.mark.parametrize("name", LEARNT)
+def test_the_order_of_threads_is_no_seed(name: str) -> None:
+    texts = small_texts(3000)  # more words than one of gensim's jobs takes
+    assert len({make(name, texts, width=8, epochs=2).name for _ in range(2)}) == 1
+
+
 @pytest.mark.parametrize("name", [*LEARNT, "tf-idf", "lsa"])
 def test_what_was_learnt_is_kept(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
