@@ -4,6 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+WEIGHTS := $(CURDIR)/$(VENV)/weights
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -13,13 +14,15 @@ help:
 	@sed -n 1p Makefile
 
 demo: $(VENV)/.demo
-	@$(BIN)/recsys run pipelines/configs/demo.toml
+	@$(BIN)/recsys run pipelines/configs/demo.toml --no-summary
+	@$(BIN)/recsys run pipelines/configs/demo-content.toml --no-summary
+	@$(BIN)/recsys summary runs/demo runs/demo-content
 
 test: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest
+	@RECSYS_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest
 
 test-gpu: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m gpu --device cuda
+	@RECSYS_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m gpu --device cuda
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -39,6 +42,8 @@ $(VENV)/.dev: pyproject.toml .ci/constraints.txt | check-tools
 	@echo "installing recsys and its tools into $(VENV) (some minutes the first time)"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[demo,dev]'
+	@RECSYS_WEIGHTS=$(WEIGHTS) $(BIN)/recsys weights fetch musicnn-mtt aisfx \
+		|| echo "the tests that need these weights are skipped"
 	@touch $@ $(VENV)/.demo
 
 check-tools:

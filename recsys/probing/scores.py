@@ -79,7 +79,7 @@ def linear_scores(
     for fold in range(FOLDS):
         held, choosing = folds == fold, folds == (fold + 1) % FOLDS
         cost = _choose_cost(inputs, signs, carried, ~(held | choosing), choosing, loss)
-        weights = fit_linear(inputs, signs, held | ~held, cost, loss)
+        weights = fit_linear(inputs, signs, ~held, cost, loss)
         found = inputs @ weights[1:]
         # Penalties chosen anew make long and short weights: each fold's scores to one scale.
         spread = found.std(axis=0, where=~held)
