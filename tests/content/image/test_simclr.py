@@ -132,13 +132,13 @@ def found_again(network: nn.Module, images: Tensor) -> tuple[float, float]:
 
 
 def test_learning_brings_altered_copies_nearer_on_images_never_seen() -> None:
-    network, seen, unseen = tiny(0), blobs(256, 16, 4), blobs(100, 16, 5)
+    network, seen, unseen = tiny(0), blobs(256, 16, 4), blobs(300, 16, 5)
     before = found_again(network, unseen)
-    settings = ContrastSettings(epochs=20, rate=1e-2)
+    settings = ContrastSettings(epochs=40, rate=3e-3)
     losses = contrast(views_of, network.train(), 32, seen, settings)
     after = found_again(network, unseen)
-    assert losses[-1] < losses[0] - 0.3
-    assert after[0] > before[0] + 0.05 and after[1] > before[1] + 0.2
+    assert losses[-1] < losses[0] - 0.5
+    assert after[0] > before[0] + 0.1 and after[1] > before[1] + 0.2
 
 
 def test_in_evaluation_mode_batch_norms_keep_their_statistics() -> None:
