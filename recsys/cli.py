@@ -221,7 +221,7 @@ def _embed(
 ) -> None:
     """Encode the content of the items."""
     _one_stage("embed", config, overrides, out, None, as_json, dry_run, force, quiet, verbose)
-    if stats:
+    if stats and not dry_run and not as_json:  # the json has all that the table shows
         from recsys.stages.command import Command
         from recsys.stages.embed import print_stats
 
@@ -239,6 +239,12 @@ def _probe(
         "train"
     ),
     maps: Annotated[bool, typer.Option("--map", help="Draw a map of each content.")] = False,
+    copies: Annotated[
+        int, typer.Option(min=0, help="Altered copies of each content to recognise, such as 256.")
+    ] = 0,
+    pairs: Annotated[
+        Path | None, typer.Option(help="A csv of two texts and a score, for encoders of text.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "--run", help="The run's folder.")] = None,
     as_json: AsJson = False,
     force: Force = False,
@@ -248,11 +254,12 @@ def _probe(
     """Measure how much the vectors of each content know, side by side."""
     from recsys.probing.table import print_probe
     from recsys.stages.command import Command, tell
-    from recsys.stages.probe import probe
+    from recsys.stages.probe import Asked, probe
 
     command = Command.of(config, overrides or (), out)
     _talk(command.out, quiet=quiet, verbose=verbose)
-    report = probe(command.run, label=label, rows=rows, maps=maps, force=force, tell=tell)
+    asked = Asked(label=label, rows=rows, maps=maps, copies=copies, pairs=pairs)
+    report = probe(command.run, asked, force=force, tell=tell)
     if as_json:
         output.print_json(json.dumps(report))
     else:

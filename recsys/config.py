@@ -131,7 +131,9 @@ class EncoderOptions(Section):
     ) = None  # of words, tokens, or the windows of a sound
     unknown: Literal["skip", "zero", "random", "ngrams", "context"] | None = None  # words
     width: int | None = Field(default=None, ge=1, le=4096)  # of vectors that are learnt here
-    window: int | None = Field(default=None, ge=1)  # words on each side that count as context
+    window: int | None = Field(
+        default=None, ge=1, le=1_000
+    )  # words on each side that count as context
     epochs: int | None = Field(default=None, ge=1)  # of what is learnt here
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 
@@ -161,6 +163,11 @@ class ContentConfig(Section):
             raise ValueError(f"encoder = {self.encoder!r} needs columns = [...]")
         if (self.reduce is None) != (self.dim is None):
             raise ValueError('reduce = "pca" (or "random") and dim = NUMBER go together')
+        if self.vectors is not None:
+            useless = {"columns", "options", "folder", "precision", "workers"}
+            given = sorted(useless & self.model_fields_set)
+            if given:
+                raise ValueError(f"vectors = FILE does not go with {', '.join(given)}")
         return self
 
 

@@ -145,11 +145,16 @@ def _is_path(key: str, value: Any, table: dict[str, Any]) -> bool:
 
 
 def _with_model_path(encoder: Any, base: Path) -> Any:
-    """``"bert:./model"`` with the path made absolute; what does not begin like a path is a name."""
+    """``"bert:./model"`` with the path made absolute.
+
+    What does not begin like a path, and is no file beside the config, is a name.
+    """
     family, colon, model = str(encoder).partition(":")
-    if not isinstance(encoder, str) or not model.startswith(("./", "../", "~")):
+    if not isinstance(encoder, str) or not model:
         return encoder
-    return f"{family}{colon}{(base / Path(model).expanduser()).resolve()}"
+    path = (base / Path(model).expanduser()).resolve()
+    is_path = model.startswith(("./", "../", "~")) or path.is_file()
+    return f"{family}{colon}{path}" if is_path else encoder
 
 
 def _fill_data_root(tables: dict[str, Any]) -> dict[str, Any]:

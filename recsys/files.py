@@ -5,6 +5,7 @@ A killed process must leave nothing half-made, and a file must be recognisable b
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,8 @@ def remove_folder(folder: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path`` to write to; it takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    # Another process may be writing the same file: each has a partial one of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     yield partial
     partial.replace(path)
 

@@ -9,9 +9,13 @@ in one run, three rounds in turn, medians:
 - stored: what ``recsys embed`` does: reading, preparing, encoding, writing to the store,
 - usual: what people write: ``SentenceTransformer.encode``, a loop over files,
 - again: the same catalogue a second time, out of the store.
+
+Then the peak memory of encoding, with vectors mapped from disk, at two sizes of a catalogue.
 """
 
 import json
+import multiprocessing
+import resource
 import sys
 import tempfile
 import time
@@ -30,6 +34,7 @@ from recsys.content.weights.find import find_weights
 
 ROUNDS = 3
 BATCH = 64
+SIZES = (10_000, 100_000)
 
 
 def main(data_root: Path, n_items: int) -> None:
@@ -43,6 +48,22 @@ def main(data_root: Path, n_items: int) -> None:
     print("|---|--:|--:|--:|--:|--:|")
     show("sbert:all-MiniLM-L6-v2", plots, *of_texts(plots))
     show("efficientnet-lite0", posters, *of_files("efficientnet-lite0", posters))
+    print("\n| texts | vectors on disk | peak memory |\n|--:|--:|--:|")
+    for n in SIZES:  # each in a process of its own: memory that was used once stays counted
+        process = multiprocessing.get_context("spawn").Process(target=peak_memory, args=(plots, n))
+        process.start()
+        process.join()
+
+
+def peak_memory(plots: list[str], n: int) -> None:
+    """Encode ``n`` texts that differ and print a row."""
+    texts = [f"{number} {plots[number % len(plots)]}" for number in range(n)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "vectors.npy"
+        VectorStore(Path(folder)).encode(make_encoder("wordllama"), texts, out=out)
+        written = out.stat().st_size / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(f"| {n:,} | {written:,.0f} MB | {peak:,.0f} MB |", flush=True)
 
 
 def of_texts(texts: list[str]) -> tuple[Callable[[], object], Callable[[], object]]:

@@ -68,7 +68,7 @@ class BlockReport:
         unreadable: items whose content cannot be encoded.
         seconds: that it took.
         notes: what else there is to say.
-        reasons: item number -> why it has no vector, unless it is just missing.
+        reasons: item number -> why it has no vector.
     """
 
     name: str
@@ -86,7 +86,8 @@ class BlockReport:
     def summary(self) -> dict[str, Any]:
         """All but the single items, json-able; how often each reason came."""
         facts = {name: value for name, value in vars(self).items() if name != "reasons"}
-        return facts | {"why": dict(Counter(self.reasons.values()).most_common())}
+        why = Counter(reason for reason in self.reasons.values() if reason != MISSING)
+        return facts | {"why": dict(why.most_common())}
 
 
 class AssembledContent(NamedTuple):
@@ -243,17 +244,22 @@ def _block(
     out: Path | None = None,
 ) -> tuple[ContentBlock, BlockReport]:
     """The block and its report; a block that no item has is refused."""
-    reasons = {row: why for row, why in sorted(encoded.reasons.items()) if why != MISSING}
+    absent = np.flatnonzero(~encoded.present).tolist()
+    reasons = {row: encoded.reasons.get(row, MISSING) for row in absent}
+    unreadable = [why for why in reasons.values() if why != MISSING]
     n_present = int(encoded.present.sum())
     if not n_present:
-        why = f" (the first: {next(iter(reasons.values()))})" if reasons else ""
+        why = f" (the first: {unreadable[0]})" if unreadable else ""
         raise DataError(
             f"[content.{name}]: none of {len(encoded.present):,} items has any{why}; "
             "check its columns or vectors, or leave it out"
         )
     if config.reduce is not None and config.dim is not None:
         rows = np.flatnonzero(encoded.present & catalogue.training)
-        reduction = Reduction.fit(config.reduce, config.dim, encoded.vectors, rows)
+        try:
+            reduction = Reduction.fit(config.reduce, config.dim, encoded.vectors, rows)
+        except DataError as error:
+            raise DataError(f"[content.{name}]: {error}") from None
         encoded = reduction.apply(encoded)
         if out is not None:
             reduction.save(reduction_file(out, name))
@@ -264,8 +270,8 @@ def _block(
         dim=block.dim,
         encoded=store.misses,
         cached=store.hits,
-        missing=len(encoded.present) - n_present - len(reasons),
-        unreadable=len(reasons),
+        missing=len(reasons) - len(unreadable),
+        unreadable=len(unreadable),
         seconds=time.perf_counter() - started,
         notes=notes,
         reasons=reasons,

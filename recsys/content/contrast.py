@@ -1,7 +1,7 @@
 """Contrastive learning without labels: SimCLR (Chen et al., 2020), for images and sounds alike.
 
 Two altered views of one input shall lie near each other and far from all other inputs of a batch.
-What is altered, and how, is the caller's.
+What is altered, and how, is the caller's: `image.augment`, `audio.augment`.
 """
 
 import math
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.content.learnt import Arrays
 from recsys.device import autocast
 from recsys.errors import DataError, TrainingDiverged
 from recsys.progress import track
 
-__all__ = ["ContrastSettings", "contrast", "nt_xent"]
+__all__ = ["ContrastSettings", "contrast", "nt_xent", "weights_of"]
 
 PROJECTED = 128  # width of the space where views are compared
 
@@ -112,6 +113,15 @@ def contrast(
                 f"contrastive learning: the loss is {losses[-1]}; check the inputs, lower the rate"
             )
     return losses
+
+
+def weights_of(network: nn.Module) -> Arrays:
+    """Return the weights of a network by name, and the statistics of its batch norms.
+
+    Their counters of batches are left out: nothing is computed with them.
+    """
+    state = network.cpu().state_dict()
+    return {name: value.numpy() for name, value in state.items() if value.is_floating_point()}
 
 
 class _Step:

@@ -19,6 +19,7 @@ __all__ = ["MISSING", "ContentBlock", "Encoded", "Encoder", "Model", "Unreadable
 Content_contra = TypeVar("Content_contra", contravariant=True)
 
 MISSING = "missing"  # the reason of what is not there, as opposed to what cannot be read
+BLOCK = 4_096  # rows that are looked at at once: vectors may be mapped from a large file
 NO_REASONS: Mapping[int, str] = MappingProxyType({})
 
 
@@ -37,6 +38,7 @@ class Encoded(NamedTuple):
     vectors: NDArray[np.float32]  # (n, dim); a row that is not present is all zeros
     present: NDArray[np.bool_]  # (n,)
     reasons: Mapping[int, str] = NO_REASONS  # row -> why it is not present; else MISSING
+    passing: frozenset[int] = frozenset()  # rows whose reason may be gone the next time
 
 
 class Encoder(Protocol[Content_contra]):
@@ -84,7 +86,8 @@ class ContentBlock:
                 f"content {self.name}: vectors {self.vectors.shape} and present "
                 f"{self.present.shape} do not belong together"
             )
-        if not np.isfinite(self.vectors).all():
+        starts = range(0, len(self.vectors), BLOCK)
+        if not all(np.isfinite(self.vectors[start : start + BLOCK]).all() for start in starts):
             raise DataError(f"content {self.name}: vectors hold NaN or infinity")
 
     @property

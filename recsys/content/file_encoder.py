@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,9 +24,19 @@ __all__ = ["Decode", "FileEncoder", "Views", "decode_all"]
 
 Views = NDArray[Any]  # (v, ...): v views of one shape, at least one
 Decode = Callable[[Path], Views]  # raises Unreadable; a function or a small object, not a lambda
-Decoded = Views | str  # or why not
 
 AHEAD = 64  # files that are decoded before the model asks for them
+PATIENCE = 600.0  # seconds that decoding may take
+
+
+class Failure(NamedTuple):
+    """Why a file has no views."""
+
+    reason: str
+    passing: bool  # the same bytes may be readable another time
+
+
+Decoded = Views | Failure
 
 
 class FileEncoder:
@@ -80,14 +91,16 @@ class FileEncoder:
     ) -> Iterator[Encoded]:
         """Encode chunk after chunk, while ``workers`` processes decode what comes next.
 
-        Each chunk is in batches of its own: what it yields does not depend on other chunks.
+        Each chunk is in batches of its own: what it yields does not depend on other chunks. Empty
+        chunks are left out.
         """
         waiting: deque[int] = deque()
 
         def files() -> Iterator[Path | None]:
             for chunk in chunks:
-                waiting.append(len(chunk))
-                yield from chunk
+                if chunk:
+                    waiting.append(len(chunk))
+                    yield from chunk
 
         decoded = decode_all(self.decode, files(), workers, self._ahead)
         while True:
@@ -102,12 +115,12 @@ class FileEncoder:
         if self._pooling == "max":
             sums[:] = -np.inf
         counts = np.zeros(n, dtype=np.int64)
-        reasons: dict[int, str] = {}
+        failures: dict[int, Failure] = {}
         batch = _Batch([], [])
         for row in range(n):
             decoded = first if row == 0 else next(others)
-            if isinstance(decoded, str):
-                reasons[row] = decoded
+            if isinstance(decoded, Failure):
+                failures[row] = decoded
                 continue
             counts[row] = len(decoded)
             batch.views.extend(decoded)
@@ -120,7 +133,9 @@ class FileEncoder:
         sums[~present] = 0.0
         if self._pooling == "mean":
             sums /= np.maximum(counts, 1)[:, None]
-        return Encoded(sums, present, reasons)
+        reasons = {row: failure.reason for row, failure in failures.items()}
+        passing = frozenset(row for row, failure in failures.items() if failure.passing)
+        return Encoded(sums, present, reasons, passing)
 
     def _add(self, sums: NDArray[np.float32], batch: "_Batch") -> None:
         """Put the vectors of a batch of views to those of their files."""
@@ -152,7 +167,7 @@ _END = _End()
 def decode_all(
     decode: Decode, files: Iterable[Path | None], workers: int, ahead: int = AHEAD
 ) -> Iterator[Decoded]:
-    """Yield the views of each file in order, or the reason why there are none.
+    """Yield the views of each file in order, or why there are none.
 
     Args:
         decode: as in `FileEncoder`.
@@ -166,46 +181,56 @@ def decode_all(
             yield _try(decode, path)
         return
     source = iter(files)
-    waiting: deque[tuple[Path | None, Future[Decoded]]] = deque()
+    waiting: deque[Future[Decoded]] = deque()
+    paths: deque[Path | None] = deque()  # of those, and of one that could not be handed in
     pool = ProcessPoolExecutor(max_workers=workers)
     try:
         while True:
-            for path in source:
-                waiting.append((path, pool.submit(_try, decode, path)))
-                if len(waiting) >= ahead:
-                    break
-            if not waiting:
-                return
-            path, future = waiting.popleft()
             try:
-                yield future.result()
-            except BrokenProcessPool:  # one of those in flight did it: each gets its own process
+                for path in islice(source, ahead - len(waiting)):
+                    paths.append(path)
+                    waiting.append(pool.submit(_try, decode, path))
+                if not waiting:
+                    return
+                decoded = waiting[0].result(PATIENCE)
+            except (BrokenProcessPool, TimeoutError):  # one in flight did it: each gets its own
                 pool.shutdown(kill_workers=True)
-                again = [path, *(path for path, _ in waiting)]
+                yield from (_try_alone(decode, path) for path in paths)
                 waiting.clear()
-                yield from (_try_alone(decode, path) for path in again)
+                paths.clear()
                 pool = ProcessPoolExecutor(max_workers=workers)
+            else:
+                waiting.popleft()
+                paths.popleft()
+                yield decoded
     finally:
         pool.shutdown(kill_workers=True)
 
 
 def _try(decode: Decode, path: Path | None) -> Decoded:
-    """Decode a file; what is wrong with it is its reason, whatever a library raises."""
+    """Decode a file; what is wrong with its bytes is its reason."""
     if path is None:
-        return MISSING
+        return Failure(MISSING, passing=False)
     try:
         if path.stat().st_size == 0:
-            return "empty file"
+            return Failure("empty file", passing=False)
         return decode(path)
-    except (Unreadable, OSError, MemoryError) as error:
-        return reason_of(error)
+    except Unreadable as error:
+        return Failure(reason_of(error), passing=False)
+    except (OSError, MemoryError) as error:  # of the machine, not of the file
+        return Failure(reason_of(error), passing=True)
 
 
 def _try_alone(decode: Decode, path: Path | None) -> Decoded:
-    """Decode a file in a process of its own, which it may kill."""
-    with ProcessPoolExecutor(max_workers=1) as pool:
-        try:
-            decoded: Decoded = pool.submit(_try, decode, path).result()
-        except BrokenProcessPool:
-            decoded = "kills the decoder"
+    """Decode a file in a process of its own, which it may kill or keep."""
+    pool = ProcessPoolExecutor(max_workers=1)
+    decoded: Decoded
+    try:
+        decoded = pool.submit(_try, decode, path).result(PATIENCE)
+    except BrokenProcessPool:
+        decoded = Failure("kills the decoder", passing=True)  # or memory ran out
+    except TimeoutError:
+        decoded = Failure(f"takes more than {PATIENCE:.0f} s to decode", passing=True)
+    finally:
+        pool.shutdown(kill_workers=True)
     return decoded

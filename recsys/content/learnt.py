@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from recsys.files import atomic_file, digest_file
+from recsys.content.keys import key_of
+from recsys.files import atomic_file
 
 __all__ = ["Arrays", "digest_arrays", "digest_contents", "learn_once"]
 
@@ -43,10 +44,7 @@ def digest_contents(contents: Sequence[Any], settings: Mapping[str, Any]) -> str
     """Return the sha256 of contents (files by their bytes) and json-able settings, as hex."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for content in contents:
-        if isinstance(content, Path):
-            mark = digest_file(content) if content.is_file() else "absent"
-        else:
-            mark = repr(content)
+        mark = repr(key_of(content)) if isinstance(content, Path) else repr(content)
         digest.update(hashlib.sha256(mark.encode("utf-8", "surrogatepass")).digest())
     return digest.hexdigest()
 

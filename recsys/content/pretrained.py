@@ -16,6 +16,7 @@ __all__ = [
     "digest_folder",
     "load_pretrained",
     "load_tokenizer",
+    "precision",
     "quiet_loading",
 ]
 
@@ -26,10 +27,14 @@ SETTINGS = ("*.json", "*.txt", "*.model")  # of networks, tokenizers and preproc
 def digest_folder(folder: Path) -> str:
     """Return 12 hex digits of the sha256 over a folder's weights and settings.
 
+    A ``.bin`` beside a ``.safetensors`` does not count: it holds the same weights and is not read.
+
     Raises:
         ConfigError: the folder holds no weights.
     """
-    weights = sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin"))
+    weights = set(folder.rglob("*.safetensors"))
+    doubled = {path.parent for path in weights}
+    weights |= {path for path in folder.rglob("*.bin") if path.parent not in doubled}
     if not weights:
         raise ConfigError(
             f"{folder}: holds no weights (*.safetensors or *.bin); "
@@ -40,6 +45,14 @@ def digest_folder(folder: Path) -> str:
     for path in sorted({*weights, *settings}):
         digest.update(f"{path.relative_to(folder)} {digest_file(path)}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def precision(device: str) -> str:
+    """What a neural encoder's name says of how exactly it computes; "" for single precision.
+
+    It agrees with `recsys.device.autocast`, which cannot be asked without importing torch.
+    """
+    return "/bf16" if device.startswith("cuda") else ""
 
 
 def check_architecture(folder: Path, expected: str) -> dict[str, Any]:

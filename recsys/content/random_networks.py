@@ -4,11 +4,13 @@ Their tokenizers know single letters or bytes, so that every text means somethin
 """
 
 import string
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-__all__ = ["RANDOM", "SIDE", "is_random", "random_network", "random_tokenizer"]
+__all__ = ["RANDOM", "SIDE", "is_random", "random_network", "random_tokenizer", "seeded"]
 
-RANDOM = "random:"  # how a model's name begins that stands for random weights
+RANDOM = "random:"  # how the name of an encoder or model with random weights begins
+Made = TypeVar("Made")
 Settings = dict[str, Any]
 
 SEED = 0
@@ -26,13 +28,21 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def is_random(model: str) -> bool:
-    """Whether a model's name asks for random weights."""
+    """Whether the name of an encoder or model asks for random weights."""
     return model.startswith(RANDOM)
+
+
+def seeded(make: Callable[[], Made], seed: int = SEED) -> Made:
+    """Call what draws from torch's random numbers, the same ones every time; others go on."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
 def random_network(family: str) -> Any:
     """Return a network of transformers: bert, distilbert, gpt2, vit or clip, in eval mode."""
-    import torch
     import transformers as t
 
     words: Settings = {"vocab_size": len(_letters()), "max_position_embeddings": LONGEST}
@@ -50,9 +60,7 @@ def random_network(family: str) -> Any:
         "clip": (t.CLIPModel, t.CLIPConfig(**both)),
     }
     network, config = networks[family]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        return network(config).eval()
+    return seeded(lambda: network(config)).eval()
 
 
 def random_tokenizer(family: str) -> Any:

@@ -6,7 +6,8 @@ One folder an encoder, one file a chunk of at most 256 contents::
 
 A file appears whole or not at all (written under a name of its own, then renamed), and nothing is
 ever changed, so any number of processes may read and write one store. What cannot be read is
-remembered with its reason, and not tried again: the same bytes would fail again.
+remembered with its reason, and not tried again: the same bytes would fail again. Only what went
+wrong with the machine (no memory, no such disk) is tried anew in the next run.
 
 The same contents give the same bytes, whether encoded in one go or killed and resumed. A vector's
 last bits depend on what it shares a batch with; so the contents that are missing are put in one
@@ -25,10 +26,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.content.encoder import MISSING, Encoded, Encoder, reason_of
+from recsys.content.encoder import MISSING, Encoded, Encoder
 from recsys.content.file_encoder import FileEncoder
+from recsys.content.keys import Content, key_of
 from recsys.errors import ArtifactError, DataError
-from recsys.files import digest_file
 from recsys.progress import track
 
 __all__ = ["CHUNK", "Precision", "StoreReport", "StoreResult", "VectorStore"]
@@ -41,7 +42,6 @@ MOST_WORKERS = 8
 
 Precision = Literal["float32", "float16"]
 Keys = NDArray[np.bytes_]  # sha256 as 64 hex digits
-Content = str | Path | None  # a text, a file, nothing
 
 
 class StoreReport(NamedTuple):
@@ -99,16 +99,21 @@ class VectorStore:
         """
         started = time.perf_counter()
         folder = self.root / _folder_name(encoder.name, precision)
-        keys, reasons = _keys(contents)
+        keys, sizes, reasons = _keys(contents)
         readable = np.flatnonzero(keys != b"")
         wanted, firsts, inverse = np.unique(keys[readable], return_index=True, return_inverse=True)
         places = _find(folder, wanted)
         lacking = np.flatnonzero(places.file < 0)
         if len(lacking):
-            distinct = [contents[i] for i in readable[firsts[lacking]]]
-            writer = _Writer(folder, encoder, precision, workers)
-            writer.encode(wanted[lacking], distinct, progress)
+            rows = readable[firsts[lacking]]
+            work = _Work(wanted[lacking], sizes[rows], [contents[row] for row in rows])
+            failed = _Writer(folder, encoder, precision, workers).encode(work, progress)
             places = _find(folder, wanted)  # what later runs will read, to the last bit
+            reasons |= {
+                int(row): failed[key]
+                for row, key in zip(readable, keys[readable], strict=True)
+                if key in failed
+            }
         dim = places.dim or encoder.dim
         vectors = _zeros((len(keys), dim), out)
         present = np.zeros(len(keys), dtype=np.bool_)
@@ -127,21 +132,17 @@ class VectorStore:
         return StoreResult(Encoded(vectors, present, reasons), report)
 
 
-def _keys(contents: Sequence[Content]) -> tuple[Keys, dict[int, str]]:
-    """The key of each content ``(n,)``, empty where there is none, and the reasons why."""
+def _keys(contents: Sequence[Content]) -> tuple[Keys, NDArray[np.int64], dict[int, str]]:
+    """Key ``(n,)`` and size ``(n,)`` of each content, and the reasons of those without a key."""
     keys = np.zeros(len(contents), dtype="S64")
+    sizes = np.zeros(len(contents), dtype=np.int64)
     reasons: dict[int, str] = {}
     for row, content in enumerate(contents):
-        if isinstance(content, Path):
-            try:
-                keys[row] = digest_file(content)
-            except OSError as error:
-                reasons[row] = reason_of(error)
-        elif isinstance(content, str) and content.strip():
-            keys[row] = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-        else:
-            reasons[row] = MISSING
-    return keys, reasons
+        found = key_of(content)
+        keys[row], sizes[row] = found.digest, found.size
+        if not found.digest:
+            reasons[row] = found.reason
+    return keys, sizes, reasons
 
 
 def _folder_name(encoder: str, precision: Precision) -> str:
@@ -149,6 +150,14 @@ def _folder_name(encoder: str, precision: Precision) -> str:
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", encoder)[:80]
     key = f"{encoder} {precision} {FORMAT}"
     return f"{readable}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+class _Work(NamedTuple):
+    """What is to be encoded."""
+
+    keys: Keys  # (m,)
+    sizes: NDArray[np.int64]  # (m,)
+    contents: Sequence[Content]  # m of them
 
 
 class _Writer(NamedTuple):
@@ -159,14 +168,19 @@ class _Writer(NamedTuple):
     precision: Precision
     workers: int | None
 
-    def encode(self, keys: Keys, contents: Sequence[Content], progress: str | None) -> None:
+    def encode(self, work: "_Work", progress: str | None) -> dict[bytes, str]:
         """Encode and write contents ``(m,)`` in the order of size and key.
 
         Alike sizes share a chunk, so little is padded.
+
+        Returns:
+            The reasons, by key, of what could not be read now but may be another time; they are
+            not kept.
         """
-        order = np.lexsort((keys, np.array([_size(content) for content in contents])))
+        failed: dict[bytes, str] = {}
+        order = np.lexsort((work.keys, work.sizes))
         chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-        encoded = self._encoded([contents[i] for i in chunk] for chunk in chunks)
+        encoded = self._encoded([work.contents[i] for i in chunk] for chunk in chunks)
         pairs = zip(chunks, encoded, strict=True)
         for chunk, made in track(pairs, progress, len(chunks)) if progress else pairs:
             if len(made.vectors) != len(chunk) or not np.isfinite(made.vectors).all():
@@ -174,7 +188,11 @@ class _Writer(NamedTuple):
                     f"{self.encoder.name}: made vectors of shape {made.vectors.shape} for "
                     f"{len(chunk)} contents, or NaN or infinity; expected one finite vector each"
                 )
-            self._write(keys[chunk], made)
+            failed |= {work.keys[chunk[row]]: made.reasons[row] for row in made.passing}
+            lasting = np.array([row not in made.passing for row in range(len(chunk))])
+            if lasting.any():
+                self._write(work.keys[chunk], made, np.flatnonzero(lasting))
+        return failed
 
     def _encoded(self, chunks: Iterator[list[Content]] | Any) -> Iterator[Encoded]:
         """Encode chunks; files are decoded ahead, beside the model."""
@@ -185,11 +203,11 @@ class _Writer(NamedTuple):
         auto = 0 if few else min(os.cpu_count() or 1, MOST_WORKERS)
         return self.encoder.stream(listed, auto if self.workers is None else self.workers)
 
-    def _write(self, keys: Keys, made: Encoded) -> None:
-        """Write one chunk: records in order of keys."""
+    def _write(self, keys: Keys, made: Encoded, rows: NDArray[np.intp]) -> None:
+        """Write some rows of a chunk: records in order of keys."""
         record = _record(made.vectors.shape[1], self.precision)
-        records = np.zeros(len(keys), dtype=record)
-        order = np.argsort(keys)
+        records = np.zeros(len(rows), dtype=record)
+        order = rows[np.argsort(keys[rows])]
         records["key"] = keys[order]
         with np.errstate(over="ignore"):
             records["vector"] = made.vectors[order]
@@ -279,8 +297,3 @@ def _zeros(shape: tuple[int, int], out: Path | None) -> NDArray[np.float32]:
         out, mode="w+", dtype=np.float32, shape=shape
     )
     return mapped
-
-
-def _size(content: Content) -> int:
-    """Letters of a text, bytes of a file."""
-    return content.stat().st_size if isinstance(content, Path) else len(content or "")

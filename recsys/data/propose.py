@@ -206,10 +206,18 @@ def _files_in(name: str, kind: str, sheet: Sheet, folder: Path) -> tuple[tuple[s
     if kind not in ENCODERS:
         return (), f"names of {kind}s"
     cells = [cell for cell in sheet.columns[name].slice(0, LOOKED_FOR).to_pylist() if cell]
-    there = sum((folder / str(cell).strip()).is_file() for cell in cells)
+    there = sum(_is_file(folder / str(cell).strip()) for cell in cells)
     found = f"{there} of the first {len(cells)} are there"
     table = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{kind}_{name}")  # what TOML takes as a bare key
     return ((table,), f"{kind}s, {found}") if there else ((), f"{kind}s, but {found}")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file; what cannot be a path, such as one too long, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _encoders_for(p: Profile) -> tuple[tuple[str, ...], str]:

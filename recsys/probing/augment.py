@@ -1,20 +1,20 @@
 """Altered copies of contents: a good encoder should know them again.
 
 Text loses words, images are cropped, mirrored and recoloured, sounds get noise and another volume.
-Each copy depends on the seed and its place only. Copies of files are new files, without loss, so
-that encoders read them as they read any other.
+Copies of files are new files, without loss, so that encoders read them as they read any other.
 """
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import ImageEnhance, ImageOps
 
-from recsys.errors import DataError
+from recsys.content.audio.decode import LONGEST
+from recsys.content.encoder import Unreadable
+from recsys.content.image.decode import open_image
 
-__all__ = ["altered_images", "altered_sounds", "altered_texts"]
+__all__ = ["altered_image", "altered_sound", "altered_text"]
 
 KEPT_WORDS = 0.8
 KEPT_SIDE = 0.8  # of the width and the height, after a crop
@@ -23,83 +23,38 @@ NOISE = 0.05  # standard deviation, as a share of the sound's own: 26 dB below i
 GAIN_DB = 6.0  # louder or softer by up to this
 
 
-def altered_texts(
-    texts: Sequence[str | None], *, kept: float = KEPT_WORDS, seed: int = 0
-) -> list[str | None]:
-    """Drop words at random, but never all of a text.
+def altered_text(text: str, draw: np.random.Generator, *, kept: float = KEPT_WORDS) -> str:
+    """Drop words (what white space delimits) at random: never all, and of several at least one.
 
     Args:
-        texts: None where there is none.
+        text: of one word comes back as it is.
+        draw: which words.
         kept: the chance of a word to stay, 0 to 1.
-        seed: of the draw.
     """
-    return [
-        None if text is None else _fewer_words(text, kept, np.random.default_rng([seed, place]))
-        for place, text in enumerate(texts)
-    ]
-
-
-def altered_images(
-    paths: Sequence[Path | None], folder: Path, *, seed: int = 0
-) -> list[Path | None]:
-    """Crop to 80 % of each side, mirror, and change brightness, contrast and colour.
-
-    Args:
-        paths: None where there is none.
-        folder: where the copies are written, as PNG.
-        seed: of the draw.
-
-    Raises:
-        DataError: an image cannot be read.
-    """
-    return _altered_files(paths, folder, ".png", _alter_image, seed)
-
-
-def altered_sounds(
-    paths: Sequence[Path | None], folder: Path, *, seed: int = 0
-) -> list[Path | None]:
-    """Add white noise 26 dB below the sound, and make it louder or softer by up to 6 dB.
-
-    Args:
-        paths: None where there is none.
-        folder: where the copies are written, as WAV of 32-bit floats.
-        seed: of the draw.
-
-    Raises:
-        DataError: a sound cannot be read.
-    """
-    return _altered_files(paths, folder, ".wav", _alter_sound, seed)
-
-
-def _altered_files(
-    paths: Sequence[Path | None],
-    folder: Path,
-    suffix: str,
-    alter: Callable[[Path, Path, np.random.Generator], None],
-    seed: int,
-) -> list[Path | None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    copies = [None if path is None else folder / f"{n}{suffix}" for n, path in enumerate(paths)]
-    for place, (path, copy) in enumerate(zip(paths, copies, strict=True)):
-        if path is not None and copy is not None:
-            alter(path, copy, np.random.default_rng([seed, place]))
-    return copies
-
-
-def _fewer_words(text: str, kept: float, draw: np.random.Generator) -> str:
     words = text.split()
     stays = draw.random(len(words)) < kept
-    if not stays.any() and words:
+    if len(words) > 1 and stays.all():
+        stays[draw.integers(len(words))] = False
+    elif words and not stays.any():
         stays[draw.integers(len(words))] = True
     return " ".join(word for word, stay in zip(words, stays, strict=True) if stay)
 
 
-def _alter_image(path: Path, copy: Path, draw: np.random.Generator) -> None:
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from None
+def altered_image(path: Path, stem: Path, draw: np.random.Generator) -> Path:
+    """Crop to 80 % of each side, mirror, and change brightness, contrast and colour.
+
+    Args:
+        path: of the image.
+        stem: of the copy, less its suffix.
+        draw: where it is cropped, and how much it is changed.
+
+    Returns:
+        The copy, a PNG.
+
+    Raises:
+        Unreadable: it is no image.
+    """
+    image, copy = open_image(path), stem.with_suffix(".png")
     width, height = (max(1, round(KEPT_SIDE * side)) for side in image.size)
     left = int(draw.integers(image.width - width + 1))
     upper = int(draw.integers(image.height - height + 1))
@@ -107,16 +62,34 @@ def _alter_image(path: Path, copy: Path, draw: np.random.Generator) -> None:
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(float(draw.uniform(1 - JITTER, 1 + JITTER)))
     image.save(copy)
+    return copy
 
 
-def _alter_sound(path: Path, copy: Path, draw: np.random.Generator) -> None:
-    import soundfile
+def altered_sound(path: Path, stem: Path, draw: np.random.Generator) -> Path:
+    """Add white noise 26 dB below the sound, and make it louder or softer by up to 6 dB.
 
+    Args:
+        path: of the sound; what encoders do not hear of a long one is not in the copy.
+        stem: of the copy, less its suffix.
+        draw: the noise and the volume.
+
+    Returns:
+        The copy, a WAV of 32-bit floats.
+
+    Raises:
+        Unreadable: it is no sound.
+    """
+    import soundfile  # here: an extra
+
+    copy = stem.with_suffix(".wav")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            samples = file.read(LONGEST * rate, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise DataError(f"{path}: cannot be read as a sound ({error})") from None
+        raise Unreadable(f"not a sound: {error}") from None
     soundfile.write(copy, _noisy(samples, draw), rate, subtype="FLOAT")
+    return copy
 
 
 def _noisy(samples: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:

@@ -3,19 +3,21 @@
 Efron, Bootstrap methods, 1979. Each resample draws n of n units (items, pairs, questions) with
 replacement, and the figure is computed again from how often each was drawn. What was learnt before
 (a probe's weights, clusters, neighbours) stays: the interval speaks of the units, not of the
-learning.
+learning. Shares have Wilson's interval: where all units are right the bootstrap would show none.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RESAMPLES", "Figure", "bootstrap", "mean_figure", "ratio", "resamples"]
+__all__ = ["RESAMPLES", "Figure", "bootstrap", "mean_figure", "ratio", "resamples", "share_figure"]
 
 RESAMPLES = 1_000
 LEVEL = 0.95
+Z = 1.959964  # the normal quantile at (1 + LEVEL) / 2
 BLOCK = 1 << 22  # numbers held at a time
 
 Floats = NDArray[np.float64]
@@ -74,6 +76,18 @@ def mean_figure(values: Floats, *, chance: float | None = None, seed: int = 0) -
     return bootstrap(
         lambda counts: counts @ values / counts.sum(axis=1), len(values), chance=chance, seed=seed
     )
+
+
+def share_figure(right: Floats, *, chance: float | None = None) -> Figure:
+    """The share of units that are right ``(n,)``, 0 to 1 each, with its interval.
+
+    The score interval (Wilson, Probable inference, 1927), which keeps within 0 and 1 and has a
+    width for 0 and 1 themselves; where units are partly right it is a little too wide.
+    """
+    n, share = len(right), float(right.mean())
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return Figure(share, max(centre - half, 0.0), min(centre + half, 1.0), chance, n)
 
 
 def ratio(above: Floats, below: Floats, otherwise: float = np.nan) -> Floats:

@@ -40,7 +40,8 @@ def co_interaction_lift(
 
     Neighbours are by cosine of the vectors less their mean. The mean over random pairs is exact:
     over all pairs of these items. Popular items have greater cosines, so a content that only
-    tells popular items from others has some lift too.
+    tells popular items from others has some lift too. The intervals are over items and hold each
+    item's neighbours fixed: they do not say how the neighbours would change with another catalogue.
 
     Args:
         vectors: ``(n_items, d)``.

@@ -14,13 +14,19 @@ BLOCK = 1 << 24  # similarities held at a time
 EQUAL = 1e-6  # similarities nearer than this share of the greatest are ties
 
 
-def centred_directions(vectors: NDArray[Any]) -> NDArray[np.float32]:
+def centred_directions(
+    vectors: NDArray[Any], mean: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Take off the mean and scale rows to unit length; ``(n, d)``, a row that is the mean is 0.
+
+    The mean ``(d,)`` is that of the vectors themselves unless it is given.
 
     Without centring, the cosines of most encoders lie close together above zero (Mu and Viswanath,
     All-but-the-top, 2018).
     """
-    centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    if mean is None:
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = vectors - mean
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     # What is left of equal rows is the rounding of their mean.
     rounding = 1e-6 * np.sqrt(vectors.shape[1]) * np.abs(vectors).max(initial=0.0)

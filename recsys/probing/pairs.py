@@ -1,7 +1,7 @@
 """Do cosines of pairs of texts rank as people rank them?"""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,40 +26,37 @@ class Pair(NamedTuple):
     score: float
 
 
-def read_pairs(path: Path, *, delimiter: str | None = None) -> list[Pair]:
+def read_pairs(path: Path) -> list[Pair]:
     """Read pairs: three columns, the two texts and the score, on any scale.
 
-    A first line whose third cell is no number is a heading; lines that begin with "#" are none.
-    That is also the format of WordSim353 (Finkelstein and others, 2002) and SimLex-999 (Hill and
-    others, 2015) in gensim's test data.
+    A first row whose third cell is no number is a heading. Tables by tabs, in which quotation marks
+    stand for themselves and lines that begin with "#" are comments, are the format of WordSim353
+    (Finkelstein and others, 2002) and SimLex-999 (Hill and others, 2015) in gensim's test data.
 
     Args:
         path: csv, or with the suffix ``.tsv`` or ``.txt`` delimited by tabs.
-        delimiter: if it is another one.
 
     Raises:
         DataError: the file cannot be read or holds anything else.
     """
-    delimiter = delimiter or ("," if path.suffix == ".csv" else "\t")
+    delimiter = "\t" if path.suffix in (".tsv", ".txt") else ","
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        rows = list(_tab_rows(lines) if delimiter == "\t" else _comma_rows(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as pairs ({error})") from None
-    told = [line for line in lines if line.strip() and not line.startswith("#")]
-    # Tables by tabs hold quotation marks as they are.
-    rows = csv.reader(told) if delimiter == "," else (line.split(delimiter) for line in told)
     pairs = []
-    for place, row in enumerate(rows):
-        score = _number(row[2]) if len(row) > 2 else None
+    for place, (number, row) in enumerate(rows):
+        score = _number(row[2]) if len(row) == 3 else None
         if score is not None:
             pairs.append(Pair(row[0], row[1], score))
-        elif place or len(row) < 3:
+        elif place or len(row) != 3:
             raise DataError(
-                f"{path}: {delimiter.join(row)[:80]!r} is no pair; expected a text, a text and a "
-                f"number, delimited by {delimiter!r}"
+                f"{path}: line {number}: {delimiter.join(row)[:80]!r} is {len(row)} cells by "
+                f"{delimiter!r}, expected three: a text, a text and a number"
             )
     if not pairs:
-        raise DataError(f"{path}: holds no pair; expected a text, a text and a number a line")
+        raise DataError(f"{path}: holds no pair, expected a text, a text and a number a line")
     return pairs
 
 
@@ -96,6 +93,19 @@ def cosines(ours: NDArray[Any], theirs: NDArray[Any]) -> Floats:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
+
+
+def _tab_rows(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, with the number of the line."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.startswith("#"):
+            yield number, line.split("\t")
+
+
+def _comma_rows(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, with the number of their last line: a quoted cell may have more."""
+    reader = csv.reader(f"{line}\n" for line in lines)
+    return ((reader.line_num, row) for row in reader if any(row))
 
 
 def _number(text: str) -> float | None:

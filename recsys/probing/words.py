@@ -1,19 +1,31 @@
 """Word vectors: word similarity and analogies."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import DataError
-from recsys.probing.figures import Figure, mean_figure
+from recsys.probing.figures import Figure, share_figure
 from recsys.probing.neighbours import blocks
-from recsys.probing.pairs import Pair, cosines, rank_correlation
+from recsys.probing.pairs import Pair, cosines, rank_correlation, read_pairs
 
-__all__ = ["Answered", "Question", "WordVectors", "analogies", "read_questions", "word_similarity"]
+__all__ = [
+    "Answered",
+    "Question",
+    "WordAnswers",
+    "WordTests",
+    "WordVectors",
+    "analogies",
+    "read_questions",
+    "word_similarity",
+    "word_test_files",
+]
 
+TEST_FILES = ("wordsim353.tsv", "simlex999.txt", "questions-words.txt")  # gensim has them
 MOST_WORDS = 30_000  # the first ones answer analogies, as is customary: the most frequent
 
 
@@ -47,6 +59,64 @@ class Answered(NamedTuple):
     figure: Figure | None  # None where too little is known
     known: int  # pairs or questions all of whose words have vectors
     asked: int
+
+
+class WordAnswers(NamedTuple):
+    """What word vectors answer to `WordTests`."""
+
+    vocabulary: int  # words that have a vector
+    tests: dict[str, Answered]  # by the name of the test
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for json."""
+        return {"vocabulary": self.vocabulary} | {
+            name: {
+                "figure": None if of.figure is None else of.figure.as_dict(),
+                "known": of.known,
+                "asked": of.asked,
+            }
+            for name, of in self.tests.items()
+        }
+
+
+class WordTests(NamedTuple):
+    """The tests of word vectors; empty ones are not asked."""
+
+    wordsim353: Sequence[Pair] = ()
+    simlex999: Sequence[Pair] = ()
+    analogies: Sequence[Question] = ()
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "WordTests":
+        """Read what `word_test_files` found.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        if not files:
+            return cls()
+        alike, similar, questions = files
+        return cls(read_pairs(alike), read_pairs(similar), read_questions(questions))
+
+    def ask(self, model: WordVectors, *, seed: int = 0) -> WordAnswers:
+        """Ask a model all of them."""
+        found = {
+            name: word_similarity(model, pairs, seed=seed)
+            for name, pairs in (("wordsim353", self.wordsim353), ("simlex999", self.simlex999))
+            if pairs
+        }
+        if self.analogies:
+            found["analogies"] = analogies(model, self.analogies)
+        return WordAnswers(len(model.words), found)
+
+
+def word_test_files() -> tuple[Path, ...]:
+    """WordSim353, SimLex-999 and the analogies among gensim's test data; nothing without gensim."""
+    spec = importlib.util.find_spec("gensim")  # not imported: that takes a second
+    if spec is None or spec.origin is None:
+        return ()
+    files = tuple(Path(spec.origin).parent / "test" / "test_data" / name for name in TEST_FILES)
+    return files if all(file.is_file() for file in files) else ()
 
 
 def word_similarity(model: WordVectors, pairs: Sequence[Pair], *, seed: int = 0) -> Answered:
@@ -93,13 +163,13 @@ def analogies(
     questions: Sequence[Question],
     *,
     most_words: int = MOST_WORDS,
-    seed: int = 0,
 ) -> Answered:
     """The share of analogies solved: king - man + woman = queen.
 
     The answer is the word whose direction is nearest to ``b - a + c`` of unit vectors (3CosAdd),
     the three themselves excepted. It is looked for among the first ``most_words`` words;
-    questions with a word that is not among them are left out and counted.
+    questions with a word that is not among them are left out and counted. The interval is over
+    questions; many share words, so over words it would be wider.
     """
     words = list(model.words)[:most_words]
     vectors = np.asarray(model.vectors, dtype=np.float32)[: len(words)]
@@ -116,7 +186,7 @@ def analogies(
         near = (units[b[rows]] - units[a[rows]] + units[c[rows]]) @ units.T
         np.put_along_axis(near, known[rows, :3], -np.inf, axis=1)
         right[rows] = near.argmax(axis=1) == d[rows]
-    figure = mean_figure(right, chance=1 / max(1, len(words) - 3), seed=seed)
+    figure = share_figure(right, chance=1 / max(1, len(words) - 3))
     return Answered(figure, len(known), len(questions))
 
 

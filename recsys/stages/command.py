@@ -61,8 +61,7 @@ class Command:
     def go(self, *, force: bool = False) -> list[str]:
         """Do all stages and record the run; return one line for each minimum that was missed."""
         check_minimum(self.run.config.evaluation)
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / CONFIG_FILE).write_text(to_toml(self.run.config), encoding="utf-8")
+        self._keep_config()
         tracker = open_tracker(self.run.config, self.out)
         done = False
         try:
@@ -78,6 +77,7 @@ class Command:
 
     def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
         """Do one stage with what earlier stages left."""
+        self._keep_config()
         return perform_stages(self.run, (name,), force=force, tell=tell)
 
     def report(self) -> dict[str, Any]:
@@ -117,6 +117,11 @@ class Command:
             seconds = "not known" if line.seconds is None else f"{line.seconds:.1f}"
             table.add_row(line.stage, line.would, seconds, line.folder)
         output.print(table)
+
+    def _keep_config(self) -> None:
+        """Write down what the folder is made with, for those who look at it later."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / CONFIG_FILE).write_text(to_toml(self.run.config), encoding="utf-8")
 
     def _record(self, tracker: Tracker, *, done: bool) -> None:
         if not done:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from recsys.content.assemble import BlockReport, Catalogue, content_blocks
-from recsys.content.encoders import encoder_family
+from recsys.content.encoder import MISSING
 from recsys.content.saved import save_blocks
 from recsys.content.store import VectorStore
 from recsys.data.arrow import read_parquet, write_parquet
@@ -48,10 +49,6 @@ def embed_stage(run: Run) -> Stage:
         for path in (block.vectors, block.ids)
         if path is not None and path not in ("items", "row")
     ]
-    reads_files = any(
-        block.encoder is not None and encoder_family(block.encoder).modality in ("image", "audio")
-        for block in content.values()
-    )
     return Stage(
         name="embed",
         folder=run.folder("content"),
@@ -62,7 +59,8 @@ def embed_stage(run: Run) -> Stage:
         reads=(prepare_stage(run),),
         files=tuple(files),
         work=work,
-        always=reads_files,
+        # Only encoders know whether weights or files changed; with the store it is a moment's work.
+        always=any(block.encoder is not None for block in content.values()),
     )
 
 
@@ -89,12 +87,13 @@ def print_stats(run: Run, console: Console, shown: int = SHOWN) -> None:
     """Say what became of each content, and list the first of what could not be read."""
     folder = run.folder("content")
     console.print(_stats_table(read_record(folder)["facts"]["blocks"]))
-    absent = read_parquet(folder / ABSENT).to_pylist()
-    for row in absent[:shown]:
+    absent = read_parquet(folder / ABSENT)
+    broken = absent.filter(pc.not_equal(absent["reason"], MISSING))
+    for row in broken.slice(0, shown).to_pylist():
         line = f"{row['content']}: item {row['item_id']}: {row['reason']} ({row['read']})"
         console.print(escape(line), soft_wrap=True)
-    if len(absent) > shown:
-        console.print(f"and {len(absent) - shown:,} more: {folder / ABSENT}", soft_wrap=True)
+    if len(broken) > shown:
+        console.print(f"and {len(broken) - shown:,} more: {folder / ABSENT}", soft_wrap=True)
 
 
 def _stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
@@ -113,7 +112,7 @@ def _stats_table(blocks: Sequence[dict[str, Any]]) -> Table:
 
 
 def _absent(run: Run, catalogue: Catalogue, reports: Sequence[BlockReport]) -> pa.Table:
-    """The items whose content is there and cannot be encoded, with the reason."""
+    """The items without vectors, with the reason."""
     rows = []
     for report in reports:
         columns = list(run.config.content[report.name].columns)

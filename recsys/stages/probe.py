@@ -1,6 +1,7 @@
 """probe: the contents' vectors -> DIR/probe, how much they know; beside the way, not on it."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,95 +13,96 @@ from recsys.content.saved import load_blocks
 from recsys.data.dataset import Dataset
 from recsys.errors import ConfigError
 from recsys.files import read_json, write_json
+from recsys.probing.encoder import Questions
 from recsys.probing.labels import Labels
 from recsys.probing.map import draw_map, plane
+from recsys.probing.pairs import read_pairs
 from recsys.probing.probe import probe_content
 from recsys.probing.table import probe_markdown
+from recsys.probing.words import WordTests, word_test_files
 from recsys.progress import track
 from recsys.stages.embed import embed_stage
 from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data, prepare_stage
+from recsys.stages.probe_encoders import ask_encoders, nobody_to_ask, pools_words
 from recsys.stages.run import Run
 from recsys.stages.stage import Record, Stage, perform
 
-__all__ = ["Rows", "probe", "probe_stage"]
+__all__ = ["Asked", "Rows", "probe", "probe_stage"]
 
 Rows = Literal["train", "all"]
 
 REPORT, TABLE = "probe.json", "probe.md"
 
 
-def probe_stage(
-    run: Run, *, label: str | None = None, rows: Rows = "train", maps: bool = False
-) -> Stage:
-    """Measure every ``[content.NAME]``, and draw a map of each if wanted.
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured.
 
-    Args:
-        run: the run, of which ``prepare`` and ``embed`` are done.
+    Attributes:
         label: the catalogue's column that the vectors are asked for; if not given, the first of
             those that ``encoder = "categories"`` reads and that has frequent labels.
         rows: whether the lift is of the training rows, or of all.
         maps: whether to draw ``map-NAME.png``.
+        copies: altered copies of each content of text, image or sound to recognise; 0 for none.
+        pairs: a file of two texts and a score a line, for the encoders of text.
+    """
+
+    label: str | None = None
+    rows: Rows = "train"
+    maps: bool = False
+    copies: int = 0
+    pairs: Path | None = None
+
+
+def probe_stage(run: Run, asked: Asked) -> Stage:
+    """Measure every ``[content.NAME]``, and draw a map of each if wanted.
+
+    Args:
+        run: the run, of which ``prepare`` and ``embed`` are done.
+        asked: what is to be measured.
 
     Raises:
         ConfigError: the configuration has no content.
+        DataError: the file of pairs is none.
     """
-    content = run.config.content
+    content, seed = run.config.content, run.config.seed
     if not content:
         raise ConfigError("probe: the config has no [content.NAME], so there is nothing to measure")
-    seed = run.config.seed
+    of_words = any(map(pools_words, content.values()))
+    word_files = word_test_files() if of_words else ()
+    questions = Questions(
+        copies=asked.copies,
+        pairs=read_pairs(asked.pairs) if asked.pairs else (),
+        words=WordTests.read(word_files),
+    )
 
     def work(folder: Path) -> dict[str, Any]:
-        dataset, split = load_data(run)
-        column, labels = _labels(dataset, (label,) if label else _label_columns(run))
-        log = split.train if rows == "train" else dataset.log
-        blocks = load_blocks(run.folder("content"))
-        contents = {}
-        for block in track(blocks, "probe", len(blocks)):
-            figures = probe_content(block, log, labels, seed=seed)
-            contents[block.name] = {
-                "items": int(block.present.sum()),
-                "reads_label": column in content[block.name].columns,
-                "figures": {name: figure.as_dict() for name, figure in figures.items()},
-            }
-            if maps:
-                _draw(block, labels, column, folder / f"map-{block.name}.png", seed)
-        report = {
-            "label": column,
-            "rows": rows,
-            "contents": contents,
-            "notes": _notes(column, labels),
-        }
+        report = _measure(run, asked, questions, folder)
+        if of_words and not word_files:
+            report["notes"].append("word tests: they come with gensim, which is not installed.")
         write_json(folder / REPORT, report)
         (folder / TABLE).write_text(probe_markdown(report), encoding="utf-8")
-        return {"label": column, "contents": sorted(contents)}
+        return {"label": report["label"], "contents": sorted(report["contents"])}
 
     return Stage(
         name="probe",
         folder=run.folder("probe"),
-        settings={"label": label, "rows": rows, "maps": maps, "seed": seed},
+        settings=asdict(asked) | {"pairs": asked.pairs is not None, "seed": seed},
         reads=(prepare_stage(run), embed_stage(run)),
-        files=(),
+        files=(*word_files, *([asked.pairs] if asked.pairs else ())),
         work=work,
     )
 
 
 def probe(
-    run: Run,
-    *,
-    label: str | None = None,
-    rows: Rows = "train",
-    maps: bool = False,
-    force: bool = False,
-    tell: Callable[[Record], None],
+    run: Run, asked: Asked, *, force: bool = False, tell: Callable[[Record], None]
 ) -> dict[str, Any]:
     """Do the stage, and before it ``prepare`` and ``embed`` where they are not fresh.
 
     Args:
-        run: see `probe_stage`, as for ``label``, ``rows`` and ``maps``.
-        label: see there.
-        rows: see there.
-        maps: see there.
+        run: the run.
+        asked: what is to be measured.
         force: measure again even where nothing has changed.
         tell: is given each stage's record.
 
@@ -110,10 +112,45 @@ def probe(
     Raises:
         RecsysError: a stage cannot be done.
     """
-    stage = probe_stage(run, label=label, rows=rows, maps=maps)
+    stage = probe_stage(run, asked)
     perform_stages(run, ("prepare", "embed"), tell=tell)
     tell(perform(stage, force=force))
     return dict(read_json(stage.folder / REPORT))
+
+
+def _measure(run: Run, asked: Asked, questions: Questions, folder: Path) -> dict[str, Any]:
+    """The report; maps are drawn into the folder."""
+    content, seed = run.config.content, run.config.seed
+    dataset, split = load_data(run)
+    column, labels = _labels(dataset, (asked.label,) if asked.label else _label_columns(run))
+    log = split.train if asked.rows == "train" else dataset.log
+    blocks = load_blocks(run.folder("content"))
+    answers = ask_encoders(run, blocks, questions)
+    contents = {}
+    for block in track(blocks, "probe", len(blocks)):
+        figures = probe_content(block, log, labels, seed=seed)
+        if block.name in answers:
+            figures |= answers[block.name].figures
+        contents[block.name] = {
+            "items": int(block.present.sum()),
+            "reads_label": column in content[block.name].columns,
+            "figures": {name: figure.as_dict() for name, figure in figures.items()},
+        }
+        if asked.maps:
+            _draw(block, labels, column, folder / f"map-{block.name}.png", seed)
+    n_pairs = len(questions.pairs)
+    return {
+        "label": column,
+        "rows": asked.rows,
+        "pairs": n_pairs,
+        "contents": contents,
+        "words": {name: of.words.as_dict() for name, of in answers.items() if of.words},
+        "notes": [
+            *_notes(column, labels),
+            *nobody_to_ask(list(content.values()), copies=asked.copies, pairs=n_pairs),
+            *(note for of in answers.values() for note in of.notes),
+        ],
+    }
 
 
 def _label_columns(run: Run) -> tuple[str, ...]:

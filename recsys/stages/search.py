@@ -21,6 +21,8 @@ from recsys.recommenders.recommender import label_items
 from recsys.stages.command import CONFIG_FILE
 from recsys.stages.embed import catalogue_of, vector_store
 from recsys.stages.run import Run
+from recsys.stages.stage import inputs_of
+from recsys.stages.train import train_stage
 
 __all__ = ["search_table"]
 
@@ -36,10 +38,12 @@ def search_table(run_folder: Path, query: str | Path, content: str | None, k: in
 
     Raises:
         ConfigError: there is no such content, or none that the query can ask.
+        ArtifactError: the run's vectors were made with another config.
         DataError: the query cannot be encoded.
     """
     config = load_config(run_folder / CONFIG_FILE)
     run = Run(config, run_folder.resolve(), (config.seed,))
+    inputs_of(train_stage(run, config.seed))  # refuses vectors that are not what the config says
     name = _asked(config.content, content, query)
     catalogue = catalogue_of(run)
     encoder = _query_encoder(run, name, query, catalogue)
@@ -67,13 +71,15 @@ def _asked(contents: dict[str, ContentConfig], name: str | None, query: str | Pa
     able = [key for key, config in contents.items() if _can_ask(config, query)]
     if name is None and able:
         return able[0]
-    if name not in able:
-        kind = "file" if isinstance(query, Path) else "text"
-        wanted = "no content here" if name is None else f"[content.{name}]"
-        raise ConfigError(
-            f"search: {wanted} can be asked by a {kind}; that can: {', '.join(able) or 'none'}"
-        )
-    return name
+    if name in able:
+        return name
+    kind = "file" if isinstance(query, Path) else "text"
+    others = f"those that can: {', '.join(able) or 'none'}"
+    if name is None:
+        raise ConfigError(f"search: no content of this run can be asked by a {kind}")
+    if name not in contents:
+        raise ConfigError(f"search: there is no [content.{name}]; {others}")
+    raise ConfigError(f"search: [content.{name}] cannot be asked by a {kind}; {others}")
 
 
 def _can_ask(config: ContentConfig, query: str | Path) -> bool:

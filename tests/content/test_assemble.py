@@ -179,7 +179,8 @@ def test_files_that_cannot_be_read_are_told_with_their_reasons(tmp_path: Path) -
     )
     assert block.present.tolist() == [True, False, False, False]
     assert (report.encoded, report.missing, report.unreadable) == (1, 1, 2)
-    assert set(report.reasons) == {2, 3} and "no such file" in report.reasons[3]
+    assert list(report.reasons) == [1, 2, 3] and report.reasons[1] == "missing"
+    assert "no such file" in report.reasons[3]
     assert sum(report.summary["why"].values()) == 2
 
 

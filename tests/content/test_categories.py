@@ -10,7 +10,7 @@ def test_rows_are_unit_multi_hots_over_recurring_labels() -> None:
     contents = [("War", "Drama"), ("Drama",), (), ("War", "Once")]
     encoder = CategoryEncoder.fit(contents)
     assert encoder.vocabulary == ("Drama", "War")  # "Once" is on one item only
-    vectors, present, _ = encoder.encode(contents)
+    vectors, present, *_ = encoder.encode(contents)
     half = 0.5**0.5
     np.testing.assert_allclose(vectors, [[half, half], [1, 0], [0, 0], [0, 1]])
     np.testing.assert_array_equal(present, [True, True, False, True])
@@ -19,7 +19,7 @@ def test_rows_are_unit_multi_hots_over_recurring_labels() -> None:
 
 def test_an_item_of_unknown_labels_only_is_absent() -> None:
     encoder = CategoryEncoder.fit([("a",), ("a",)])
-    vectors, present, _ = encoder.encode([("b",), ("a", "a", "b")])
+    vectors, present, *_ = encoder.encode([("b",), ("a", "a", "b")])
     assert present.tolist() == [False, True]
     np.testing.assert_array_equal(vectors, [[0], [1]])
 
@@ -43,5 +43,5 @@ def test_the_name_tells_vocabularies_apart() -> None:
 
 
 def test_nothing_to_encode() -> None:
-    vectors, present, _ = CategoryEncoder.fit([("a",), ("a",)]).encode([])
+    vectors, present, *_ = CategoryEncoder.fit([("a",), ("a",)]).encode([])
     assert vectors.shape == (0, 1) and present.shape == (0,)

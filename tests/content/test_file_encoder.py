@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recsys.content import file_encoder
 from recsys.content.encoder import Encoded, Model, Unreadable
-from recsys.content.file_encoder import FileEncoder, Views, decode_all
+from recsys.content.file_encoder import Failure, FileEncoder, Views, decode_all
+from recsys.content.learnt import digest_contents
 from recsys.content.store import VectorStore
 
 
@@ -84,13 +86,32 @@ def test_chunks_are_encoded_one_by_one(tmp_path: Path, workers: int) -> None:
     np.testing.assert_allclose(joined, [[n, 2] for n in range(20)])
 
 
-def test_a_file_that_kills_its_worker_is_unreadable_and_alone(tmp_path: Path) -> None:
+def waits(path: Path) -> Views:
+    if path.read_text() == "waits":
+        time.sleep(60)
+    return numbers(path)
+
+
+def test_a_file_that_keeps_its_worker_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_encoder, "PATIENCE", 4.0)  # starting a process takes a while
+    found = list(decode_all(waits, files(tmp_path, "1 2", "waits", "3 4"), workers=2))
+    assert found[1] == Failure("takes more than 4 s to decode", passing=True)
+    assert not isinstance(found[0], Failure) and not isinstance(found[2], Failure)
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])  # the pool may break while nobody waits for it
+def test_a_file_that_kills_its_worker_is_unreadable_and_alone(tmp_path: Path, pause: float) -> None:
     texts = [f"{n} {n}" for n in range(12)]
     texts[3] = texts[9] = "dies"
-    found = list(decode_all(numbers, files(tmp_path, *texts), workers=2, ahead=4))
-    assert [n for n, one in enumerate(found) if isinstance(one, str)] == [3, 9]
-    assert found[3] == found[9] == "kills the decoder"
-    assert not isinstance(found[11], str)
+    found = []
+    for decoded in decode_all(numbers, files(tmp_path, *texts), workers=2, ahead=4):
+        time.sleep(pause)
+        found.append(decoded)
+    assert [n for n, one in enumerate(found) if isinstance(one, Failure)] == [3, 9]
+    assert found[3] == found[9] == Failure("kills the decoder", passing=True)
+    assert not isinstance(found[11], Failure)
     np.testing.assert_allclose(found[11], [[11, 11]])
 
 
@@ -132,3 +153,33 @@ def test_the_store_gives_the_same_bytes_with_and_without_workers(tmp_path: Path)
         results.append(store.encode(encoder, contents, workers=workers).encoded)
     assert results[0].vectors.tobytes() == results[1].vectors.tobytes()
     assert results[0].reasons == results[1].reasons == {40: "is broken"}
+
+
+def test_what_the_machine_lacked_is_tried_again(tmp_path: Path) -> None:
+    """A full disk or too many open files say nothing of the file: the next run looks again."""
+    contents = files(tmp_path, "1 2", "broken", "denied", "3 4")
+    store = VectorStore(tmp_path / "store")
+    first = store.encode(FileEncoder("numbers", numbers, model), contents).encoded
+    assert first.reasons == {1: "is broken", 2: "permission denied"}
+    seen: list[str] = []
+
+    def healthy(path: Path) -> Views:
+        seen.append(path.read_text())
+        return np.ones((1, 2))
+
+    again = store.encode(FileEncoder("numbers", healthy, model), contents).encoded
+    assert seen == ["denied"]
+    assert again.present.tolist() == [True, False, True, True]
+    assert again.reasons == {1: "is broken"}
+
+
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (good,) = files(tmp_path, "1 2")
+    contents = [good, tmp_path / "pipe", tmp_path / "a\0b", tmp_path, tmp_path / ("x" * 9_999)]
+    encoded = (
+        VectorStore(tmp_path / "s").encode(FileEncoder("numbers", numbers, model), contents).encoded
+    )
+    assert encoded.present.tolist() == [True, False, False, False, False]
+    assert [encoded.reasons[row] for row in (1, 2, 3)] == ["not a file", "not a path", "not a file"]
+    assert len(digest_contents(contents, {})) == 64

@@ -9,7 +9,7 @@ WIDTH = 1 + BUMPS
 
 def test_standard_score_of_what_is_there() -> None:
     rows = [(1990.0,), (2000.0,), (np.nan,), (2010.0,)]
-    vectors, present, _ = NumberEncoder.fit(rows).encode(rows)
+    vectors, present, *_ = NumberEncoder.fit(rows).encode(rows)
     expected = np.array([-10, 0, 0, 10]) / np.std([1990, 2000, 2010])
     np.testing.assert_allclose(vectors[:, 0], expected, rtol=1e-6)
     assert present.tolist() == [True, True, False, True]
@@ -19,7 +19,7 @@ def test_standard_score_of_what_is_there() -> None:
 def test_bumps_follow_quantiles() -> None:
     rng = np.random.default_rng(3)
     column = np.exp(3 * rng.standard_normal(8_000))  # skewed: quantiles, not equal widths
-    vectors, _, _ = NumberEncoder.fit([(x,) for x in column]).encode([(x,) for x in column])
+    vectors, *_ = NumberEncoder.fit([(x,) for x in column]).encode([(x,) for x in column])
     nearest = vectors[:, 1:].argmax(axis=1)
     assert np.bincount(nearest, minlength=BUMPS).tolist() == [1_000] * BUMPS
     assert (np.diff(nearest[np.argsort(column)]) >= 0).all()
@@ -27,14 +27,14 @@ def test_bumps_follow_quantiles() -> None:
 
 def test_bumps_are_the_same_from_either_end() -> None:
     column = np.array([1.0, 1, 1, 2, 5, 5, 9])
-    up, _, _ = NumberEncoder.fit([(x,) for x in column]).encode([(x,) for x in column])
-    down, _, _ = NumberEncoder.fit([(-x,) for x in column]).encode([(-x,) for x in column])
+    up, *_ = NumberEncoder.fit([(x,) for x in column]).encode([(x,) for x in column])
+    down, *_ = NumberEncoder.fit([(-x,) for x in column]).encode([(-x,) for x in column])
     np.testing.assert_allclose(up[:, 1:], down[:, :0:-1], atol=1e-6)
 
 
 def test_a_tower_can_like_the_middle_only() -> None:
     rows = [(float(year),) for year in range(1900, 2000)]
-    vectors, _, _ = NumberEncoder.fit(rows).encode(rows)
+    vectors, *_ = NumberEncoder.fit(rows).encode(rows)
     liked = np.array([1940 <= year < 1960 for (year,) in rows], dtype=float)
 
     def residual(features: np.ndarray) -> float:
@@ -48,14 +48,14 @@ def test_a_tower_can_like_the_middle_only() -> None:
 
 def test_values_outside_and_outliers_stay_small() -> None:
     rows = [(float(x),) for x in range(1_000)] + [(1e12,)]
-    vectors, _, _ = NumberEncoder.fit(rows).encode([(-1e12,), (1e12,)])
+    vectors, *_ = NumberEncoder.fit(rows).encode([(-1e12,), (1e12,)])
     assert np.isfinite(vectors).all() and np.abs(vectors).max() <= CLIP
 
 
 def test_columns_stand_side_by_side() -> None:
     rows = [(1.0, 5.0), (np.nan, 7.0), (3.0, np.nan), (np.nan, np.nan)]
     encoder = NumberEncoder.fit(rows)
-    vectors, present, _ = encoder.encode(rows)
+    vectors, present, *_ = encoder.encode(rows)
     assert encoder.dim == 2 * WIDTH == vectors.shape[1]
     assert present.tolist() == [True, True, True, False]
     assert not vectors[1, :WIDTH].any() and vectors[1, WIDTH:].any()
@@ -63,7 +63,7 @@ def test_columns_stand_side_by_side() -> None:
 
 
 def test_a_constant_column_is_finite() -> None:
-    vectors, _, _ = NumberEncoder.fit([(4.0,), (4.0,)]).encode([(4.0,)])
+    vectors, *_ = NumberEncoder.fit([(4.0,), (4.0,)]).encode([(4.0,)])
     assert np.isfinite(vectors).all() and vectors[0, 0] == 0
 
 

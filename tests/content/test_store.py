@@ -66,7 +66,7 @@ def words(n: int) -> list[str]:
 
 def test_order_count_and_duplicates_are_kept(tmp_path: Path) -> None:
     encoder = Fake()
-    (vectors, present, _), report = VectorStore(tmp_path).encode(
+    (vectors, present, *_), report = VectorStore(tmp_path).encode(
         encoder, ["b", None, "a", "b", "  ", "unreadable"]
     )
     assert present.tolist() == [True, False, True, True, False, False]
@@ -136,7 +136,7 @@ def test_vectors_may_be_mapped_from_a_file(tmp_path: Path) -> None:
 def test_only_what_is_new_is_encoded(tmp_path: Path) -> None:
     store, encoder = VectorStore(tmp_path), Fake()
     old = store.encode(Fake(), words(9)).encoded.vectors
-    (vectors, _, _), report = store.encode(encoder, ["new", *words(9), "newer"])
+    (vectors, *_), report = store.encode(encoder, ["new", *words(9), "newer"])
     assert sorted(map(str, encoder.encoded)) == ["new", "newer"]
     assert (report.hits, report.misses) == (9, 2)
     np.testing.assert_array_equal(vectors[1:10], old)
@@ -219,7 +219,7 @@ def test_files_count_by_their_bytes(tmp_path: Path) -> None:
     for name, text in (("a.txt", "one"), ("b.txt", "two"), ("c.txt", "one")):
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt", "no.txt")]
-    (vectors, present, reasons), report = store.encode(encoder, paths)
+    (vectors, present, reasons, _), report = store.encode(encoder, paths)
     assert present.tolist() == [True, True, True, False] and report.absent == 1
     np.testing.assert_array_equal(vectors[0], vectors[2])
     assert reasons == {3: "no such file or directory"} and len(encoder.encoded) == 2
@@ -228,9 +228,9 @@ def test_files_count_by_their_bytes(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    (vectors, present, _), report = VectorStore(tmp_path).encode(Fake(), [])
+    (vectors, present, *_), report = VectorStore(tmp_path).encode(Fake(), [])
     assert vectors.shape == (0, 3) and present.shape == (0,) and report[:3] == (0, 0, 0)
-    (vectors, _, _), report = VectorStore(tmp_path).encode(Fake(), [None, ""])
+    (vectors, *_), report = VectorStore(tmp_path).encode(Fake(), [None, ""])
     assert vectors.shape == (2, 3) and report.absent == 2
 
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from recsys.probing.figures import RESAMPLES, bootstrap, mean_figure, ratio, resamples
+from recsys.probing.figures import (
+    RESAMPLES,
+    bootstrap,
+    mean_figure,
+    ratio,
+    resamples,
+    share_figure,
+)
 
 
 def test_each_resample_draws_as_many_units_as_there_are() -> None:
@@ -59,3 +66,14 @@ def test_ratio_gives_the_other_value_where_nothing_can_be_divided() -> None:
     np.testing.assert_array_equal(
         ratio(np.array([1.0, 1.0]), np.array([2.0, 0.0]), otherwise=7.0), [0.5, 7.0]
     )
+
+
+@pytest.mark.parametrize("right", [0, 3, 40, 128])
+def test_the_interval_of_a_share_is_wilsons(right: int) -> None:
+    figure = share_figure((np.arange(128) < right).astype(np.float64), chance=0.1)
+    assert (figure.value, figure.chance, figure.n) == (right / 128, 0.1, 128)
+    for bound, side in ((figure.low, -1), (figure.high, 1)):
+        if 0 < bound < 1:  # its definition: the value lies 1.96 deviations of the bound away
+            away = 1.959964 * np.sqrt(bound * (1 - bound) / 128)
+            assert bound - side * away == pytest.approx(figure.value)
+    assert figure.low < figure.high  # also where all are right, or none

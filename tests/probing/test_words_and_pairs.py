@@ -1,5 +1,6 @@
 """Pairs of sentences and words, and analogies."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,14 @@ from scipy.stats import spearmanr
 from recsys.content.encoder import Encoded
 from recsys.errors import DataError
 from recsys.probing.pairs import Pair, rank_correlation, read_pairs, sentence_similarity
-from recsys.probing.words import Question, analogies, read_questions, word_similarity
+from recsys.probing.words import (
+    Question,
+    WordTests,
+    analogies,
+    read_questions,
+    word_similarity,
+    word_test_files,
+)
 
 
 class Words(NamedTuple):
@@ -59,10 +67,28 @@ def test_pairs_are_read(tmp_path: Path, name: str, text: str) -> None:
     assert read_pairs(tmp_path / name) == [Pair("one, two", "three", 4.5), Pair("four", "five", 1)]
 
 
-@pytest.mark.parametrize("text", ["a,b\n", "", "a,b,1\nc,d,high\n", "a,b,1\nc,d\n", "a,b,nan\n"])
-def test_what_is_no_pair_is_refused(tmp_path: Path, text: str) -> None:
+def test_numbers_and_separators_in_texts_are_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('#1 hit,"two\nlines",3\na\u2028b,c,4\n', encoding="utf-8")
+    assert read_pairs(path) == [Pair("#1 hit", "two\nlines", 3), Pair("a\u2028b", "c", 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a,b\n", "line 1: 'a,b' is 2 cells by ',', expected three"),
+        ("", "holds no pair, expected a text, a text and a number"),
+        ("a,b,score\n", "holds no pair"),
+        ("a,b,1\nc,d,high\n", "line 2: 'c,d,high' is 3 cells by ',', expected three: a text, a"),
+        ('a,b,1\n\n"c\nd",e\n', "line 4: "),
+        ("a,b,score\nc,d,nan\n", "line 2: 'c,d,nan'"),
+        ("a,b,1\nc,d,e,2\n", "line 2: 'c,d,e,2' is 4 cells"),
+        ("a" * 200_000, "cannot be read as pairs"),
+    ],
+)
+def test_what_is_no_pair_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"a\.csv: .*expected a text, a text and a number"):
+    with pytest.raises(DataError, match=r"a\.csv: " + re.escape(reason)):
         read_pairs(tmp_path / "a.csv")
     with pytest.raises(DataError, match="cannot be read"):
         read_pairs(tmp_path / "absent.csv")
@@ -132,8 +158,20 @@ def test_questions_are_read(tmp_path: Path) -> None:
         read_questions(path)
 
 
-def test_gensims_test_data_are_read() -> None:
-    utils = pytest.importorskip("gensim.test.utils")
-    assert len(read_pairs(Path(utils.datapath("wordsim353.tsv")))) == 353
-    assert len(read_pairs(Path(utils.datapath("simlex999.txt")))) == 999
-    assert len(read_questions(Path(utils.datapath("questions-words.txt")))) == 19544
+def test_gensims_test_data_are_found_and_asked() -> None:
+    pytest.importorskip("gensim")
+    tests = WordTests.read(word_test_files())
+    assert list(map(len, tests)) == [353, 999, 19_544]
+    words = sorted({word for pair in tests.wordsim353[:40] for word in (pair.a, pair.b)})
+    vectors = np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32)
+    told = tests.ask(Words(words, vectors)).as_dict()
+    assert told["vocabulary"] == len(words)
+    assert told["wordsim353"]["asked"] == 353 and told["wordsim353"]["known"] >= 40
+    assert told["wordsim353"]["figure"]["low"] < 0 < told["wordsim353"]["figure"]["high"]
+    assert told["analogies"] == {"figure": None, "known": 0, "asked": 19_544}
+
+
+def test_without_gensim_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert word_test_files() == ()
+    assert not any(WordTests.read(()))

@@ -75,9 +75,9 @@ def test_files_are_looked_at_again_and_only_what_changed_is_encoded(run: Run) ->
 def test_what_cannot_be_read_is_listed_with_its_reason(run: Run) -> None:
     embed(run)
     absent = pd.read_parquet(run.folder("content") / ABSENT)
-    assert absent["item_id"].tolist() == ["504", "505"]
-    assert absent["read"].tolist() == ["posters/504.png", "posters/505.png"]
-    assert "no such file" in absent["reason"][1]
+    assert absent["item_id"].tolist() == ["503", "504", "505"]
+    assert absent["read"].tolist()[1:] == ["posters/504.png", "posters/505.png"]
+    assert absent["reason"][0] == "missing" and "no such file" in absent["reason"][2]
     told = io.StringIO()
     print_stats(run, Console(file=told, width=120))
     assert "poster: item 504: a web page, not an image (posters/504.png)" in told.getvalue()
@@ -97,7 +97,7 @@ def test_an_image_finds_itself(run: Run) -> None:
 
 def test_a_text_cannot_ask_colours(run: Run) -> None:
     embed(run)
-    with pytest.raises(ConfigError, match="no content here can be asked by a text"):
+    with pytest.raises(ConfigError, match="no content of this run can be asked by a text"):
         search_table(run.out, "dark space opera", None, 2)
-    with pytest.raises(ConfigError, match=r"\[content.plot\] can be asked .* that can: poster"):
+    with pytest.raises(ConfigError, match=r"there is no \[content.plot\]; those that can: poster"):
         search_table(run.out, Path("a.png"), "plot", 2)

@@ -70,6 +70,46 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
+TEXTS = """
+[content.plot]
+columns = ["plot"]
+encoder = "glove"
+[content.plot.options]
+width = 8
+epochs = 1
+
+[content.short]
+columns = ["plot"]
+encoder = "tf-idf"
+reduce = "pca"
+dim = 8
+
+[content.picture]
+columns = ["picture"]
+encoder = "colour-histogram"
+"""
+WORDS = ["king", "queen", "man", "woman", "cat", "tiger", "book", "paper", "car", "train", "boy"]
+
+
+@pytest.fixture
+def wide(config: Path) -> Path:
+    """The same items with plots, and pictures for every other one."""
+    draw, folder = np.random.default_rng(1), config.parent
+    items = pd.read_csv(folder / "items.csv")
+    items["plot"] = [" ".join(draw.choice(WORDS, 12)) for _ in range(120)]
+    items["picture"] = [f"{n}.png" if n % 2 else None for n in range(120)]
+    items.to_csv(folder / "items.csv", index=False)
+    for n in range(1, 120, 2):
+        Image.fromarray(draw.integers(256, size=(6, 6, 3), dtype=np.uint8)).resize((48, 48)).save(
+            folder / f"{n}.png"
+        )
+    config.write_text(CONFIG + TEXTS, encoding="utf-8")
+    (folder / "pairs.csv").write_text(
+        "a,b,score\nking queen,queen king,9\nking,book,1\ncat,tiger,7\ncar,zzz,3\n"
+    )
+    return config
+
+
 def probe(config: Path, *words: str) -> dict[str, Any]:
     out = config.parent / "run"
     stdout, code = call("probe", config, "--out", out, "--json", "-q", *words)
@@ -137,4 +177,67 @@ def test_what_cannot_be_probed_is_named(config: Path, capsys: pytest.CaptureFixt
     assert "no such column; its columns: kind, title" in capsys.readouterr().err.replace("\n", "")
     config.write_text(CONFIG[: CONFIG.index("[content.good]")], encoding="utf-8")
     _, code = call("probe", config, "--out", out, "-q")
+    assert code == 2
+
+
+def test_encoders_are_asked_for_copies_pairs_and_words(wide: Path) -> None:
+    pytest.importorskip("gensim")
+    found = probe(wide, "--copies", "20", "--pairs", str(wide.parent / "pairs.csv"))
+    figures = {name: about["figures"] for name, about in found["contents"].items()}
+    assert [name for name, of in figures.items() if "copies" in of] == ["plot", "short", "picture"]
+    assert [name for name, of in figures.items() if "pairs" in of] == ["plot", "short"]
+    copies = figures["picture"]["copies"]
+    assert (copies["n"], copies["chance"]) == (20, 1 / 60)
+    assert 0.25 < figures["short"]["copies"]["value"] <= 1  # reduced as the content's vectors are
+    assert figures["plot"]["pairs"]["n"] == 3
+    assert "plot: 3 of 4 pairs could be compared." in found["notes"]
+    assert list(found["words"]) == ["plot"]
+    similar = found["words"]["plot"]["wordsim353"]
+    assert found["words"]["plot"]["vocabulary"] == len(WORDS)
+    assert 2 <= similar["known"] < similar["asked"] == 353
+    markdown = (wide.parent / "run" / "probe" / "probe.md").read_text()
+    assert f"{similar['known']} of 353" in markdown and "SVM" in markdown
+    stdout, _ = call("probe", wide, "--run", wide.parent / "run", "-q", "--copies", "20",
+                     "--pairs", wide.parent / "pairs.csv")  # fmt: skip
+    assert f"{similar['known']} of 353" in stdout and "SVM, DBSCAN: in probe/probe.md" in stdout
+    assert {"copies", "pairs", "WordSim353", "analogies"} <= set(stdout.split())
+
+
+def test_copies_and_pairs_are_asked_again_when_they_change(wide: Path) -> None:
+    pairs, report = wide.parent / "pairs.csv", wide.parent / "run" / "probe" / "probe.json"
+    found = probe(wide)
+    assert not {"copies", "pairs"} & set(found["contents"]["plot"]["figures"])
+    asked = ("--copies", "8", "--pairs", str(pairs))
+    first = probe(wide, *asked)["contents"]["plot"]["figures"]
+    before = report.stat().st_mtime_ns
+    probe(wide, *asked)
+    assert report.stat().st_mtime_ns == before
+    pairs.write_text("king queen,queen king,1\nking,book,9\ncat,tiger,3\n")
+    second = probe(wide, *asked)["contents"]["plot"]["figures"]
+    assert second["pairs"]["value"] == pytest.approx(-first["pairs"]["value"])
+    assert second["copies"] == first["copies"]
+    assert probe(wide, "--copies", "9")["contents"]["plot"]["figures"]["copies"]["n"] == 9
+
+
+def test_nobody_is_asked_what_nobody_can_answer(config: Path) -> None:
+    (config.parent / "pairs.csv").write_text("a,b,1\nc,d,2\n")
+    found = probe(config, "--copies", "5", "--pairs", str(config.parent / "pairs.csv"))
+    assert found["notes"] == [
+        "copies: no [content.NAME] has an encoder of text, images or sounds.",
+        "pairs: no [content.NAME] has an encoder of text.",
+    ]
+    assert found["words"] == {}
+
+
+def test_bad_pairs_are_told_before_anything_is_done(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = config.parent / "run"
+    (config.parent / "pairs.csv").write_text("a,b,1\nc,d\n")
+    for name, reason in (("pairs.csv", "line 2: 'c,d' is 2 cells"), ("no.csv", "cannot be read")):
+        _, code = call("probe", config, "--out", out, "-q", "--pairs", config.parent / name)
+        assert code == 1
+        assert reason in capsys.readouterr().err.replace("\n", " ")
+    assert not (out / "data").exists()
+    _, code = call("probe", config, "--out", out, "-q", "--copies", "-1")
     assert code == 2

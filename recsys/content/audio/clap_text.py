@@ -14,8 +14,9 @@ from recsys.content.pretrained import (
     digest_folder,
     load_pretrained,
     load_tokenizer,
+    precision,
 )
-from recsys.content.random_networks import RANDOM, is_random
+from recsys.content.random_networks import RANDOM, is_random, seeded
 from recsys.content.text.text_encoder import TextEncoder
 from recsys.content.weights.find import find_weights
 
@@ -37,11 +38,14 @@ def clap_text_encoder(wanted: Wanted) -> TextEncoder:
     Raises:
         ConfigError: there is no such model, or it is no CLAP.
     """
+    ending = precision(wanted.device)
     if is_random(wanted.model):
-        return TextEncoder(f"{RANDOM}clap-text:tiny", partial(_load, None, wanted.device))
+        return TextEncoder(
+            f"{RANDOM}clap-text:tiny{ending}", partial(_load, None, wanted.device)
+        )
     folder = find_weights(wanted.model)
     check_architecture(folder, "clap")
-    name = f"clap-text:{Path(wanted.model).name}@{digest_folder(folder)}"
+    name = f"clap-text:{Path(wanted.model).name}@{digest_folder(folder)}{ending}"
     return TextEncoder(name, partial(_load, folder, wanted.device))
 
 
@@ -75,7 +79,6 @@ def _load(folder: Path | None, device: str) -> Model:
 
 def _random() -> tuple[Any, Any]:
     """Return a tiny network with seeded random weights, and a tokenizer of single bytes."""
-    import torch
     import transformers as t
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -91,7 +94,5 @@ def _random() -> tuple[Any, Any]:
         max_position_embeddings=LONGEST + OFFSET,
         projection_dim=32,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network: Any = t.ClapTextModelWithProjection(config)
+    network: Any = seeded(lambda: t.ClapTextModelWithProjection(config))
     return network.eval(), tokenizer

@@ -1,7 +1,8 @@
 """From a sound file to samples: any format, rate and number of channels; or why not.
 
 Files are read block by block, and each block is mixed down and resampled before the next one is
-read: of ten minutes at 48 kHz in stereo only what is returned is ever held whole.
+read: of ten minutes at 48 kHz in stereo only the mono samples at the wanted rate are ever held
+whole, twice while they are joined.
 """
 
 from collections.abc import Iterator

@@ -62,6 +62,12 @@ def _wav2vec2(wanted: Wanted) -> Encoder[Path | None]:
     return audio_transformer("wav2vec2", wanted)
 
 
+def _simclr(wanted: Wanted) -> Encoder[Path | None]:
+    from recsys.content.audio.simclr import simclr_sound_encoder
+
+    return simclr_sound_encoder(wanted)
+
+
 def _family(
     usage: str,
     description: str,
@@ -146,5 +152,21 @@ AUDIO_ENCODERS: Mapping[str, EncoderFamily] = {
         "Baevski et al., 2020",
         _wav2vec2,
         Listed(WAV2VEC2, 768, WAV2VEC2),
+    ),
+    "simclr-sound": EncoderFamily(
+        usage="simclr-sound[:START]",
+        modality="audio",
+        description="contrastive, on the catalogue's own sounds, no labels",
+        paper="Chen et al., 2020; Saeed et al., 2021",
+        make=_simclr,
+        models=(
+            Listed("", 512, "aisfx"),
+            Listed("musicnn", 200, "musicnn-mtt"),
+            Listed("vggish", 128, "vggish"),
+        ),
+        options=frozenset({"epochs", "seed"}),
+        requires=("soundfile",),
+        extra="audio",
+        has_random=True,
     ),
 }

@@ -13,6 +13,7 @@ from recsys.content.audio.naming import encoder_name, window_pooling
 from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.file_encoder import FileEncoder
+from recsys.content.pretrained import precision
 from recsys.content.random_networks import RANDOM, is_random
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
@@ -92,7 +93,7 @@ def _encoder(
         path = find_weights(weights)
         mark = _digest(path)
     return FileEncoder(
-        encoder_name(name, mark, decode, pooling),
+        encoder_name(name, mark, decode, pooling) + precision(wanted.device),
         decode,
         partial(load, path, wanted.device),
         ahead=AHEAD,

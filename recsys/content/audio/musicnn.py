@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.content.audio.nets import as_model, load_net, random_net
+from recsys.content.audio.nets import as_model
 from recsys.content.audio.tf_checkpoint import read_checkpoint
 from recsys.content.encoder import Model
+from recsys.content.random_networks import seeded
+from recsys.content.weights_file import load_net
 from recsys.errors import ConfigError
 
-__all__ = ["MusiCNN", "load_musicnn"]
+__all__ = ["MusiCNN", "load_musicnn", "musicnn_net"]
 
 BANDS = 96
 EPSILON = 1e-3  # of TensorFlow's batch normalisation
@@ -80,13 +82,18 @@ def load_musicnn(weights: Path | None, device: str) -> Model:
     Raises:
         ConfigError: the folder holds another checkpoint, or none.
     """
+    return as_model(musicnn_net(weights), WIDTH, device)
+
+
+def musicnn_net(weights: Path | None, seed: int = 0) -> nn.Module:
+    """Make the net as `load_musicnn` does; ``seed`` is of random weights."""
     if weights is None:
-        return as_model(random_net(MusiCNN), WIDTH, device)
+        return seeded(MusiCNN, seed)
     try:
         state = dict(_state(read_checkpoint(weights)))
     except KeyError as name:
         raise ConfigError(f"{weights}: the checkpoint of another net: holds no {name}") from None
-    return as_model(load_net(MusiCNN, state, weights), WIDTH, device)
+    return load_net(MusiCNN, state, weights, "musicnn")
 
 
 def _state(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, Tensor]]:

@@ -13,11 +13,13 @@ from numpy._core import multiarray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.content.audio.nets import as_model, load_net, random_net, read_torch
+from recsys.content.audio.nets import as_model
 from recsys.content.encoder import Model
+from recsys.content.random_networks import seeded
+from recsys.content.weights_file import load_net, named_tensors, read_weights
 from recsys.errors import ConfigError
 
-__all__ = ["EffectsNet", "load_aisfx"]
+__all__ = ["EffectsNet", "aisfx_net", "load_aisfx"]
 
 CHANNELS = (64, 128, 256, 512)
 WIDTH = CHANNELS[-1]
@@ -74,15 +76,20 @@ def load_aisfx(weights: Path | None, device: str) -> Model:
     Raises:
         ConfigError: the file is not the checkpoint of aisfx.
     """
+    return as_model(aisfx_net(weights), WIDTH, device)
+
+
+def aisfx_net(weights: Path | None, seed: int = 0) -> nn.Module:
+    """Make the net as `load_aisfx` does; ``seed`` is of random weights."""
     if weights is None:
-        return as_model(random_net(EffectsNet), WIDTH, device)
+        return seeded(EffectsNet, seed)
     with torch.serialization.safe_globals(SCALARS):
-        checkpoint = read_torch(weights)
-    if not isinstance(checkpoint, tuple) or not isinstance(checkpoint[0], dict):
+        checkpoint = read_weights(weights)
+    if not isinstance(checkpoint, tuple) or not checkpoint:
         raise ConfigError(f"{weights}: not the checkpoint of aisfx (weights, data sets)")
     own = {
         name.removeprefix(PREFIX): tensor
-        for name, tensor in checkpoint[0].items()
+        for name, tensor in named_tensors(checkpoint[0], weights).items()
         if name.startswith(PREFIX)
     }
-    return as_model(load_net(EffectsNet, own, weights), WIDTH, device)
+    return load_net(EffectsNet, own, weights, "aisfx")

@@ -25,9 +25,10 @@ from recsys.content.pretrained import (
     check_architecture,
     digest_folder,
     load_pretrained,
+    precision,
     quiet_loading,
 )
-from recsys.content.random_networks import RANDOM, is_random
+from recsys.content.random_networks import RANDOM, is_random, seeded
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
 
@@ -65,7 +66,7 @@ def audio_transformer(family: Family, wanted: Wanted) -> FileEncoder:
         name, weights = f"{family}:{Path(wanted.model).name}", digest_folder(folder)
     decode = Prepared(family, folder)
     return FileEncoder(
-        encoder_name(name, weights, decode, pooling),
+        encoder_name(name, weights, decode, pooling) + precision(wanted.device),
         decode,
         lambda: _model(family, _load(family, folder).to(wanted.device)),
         batch=BATCH,
@@ -159,7 +160,6 @@ def _load(family: Family, folder: Path | None) -> Network:
 
 def _random(family: Family) -> Network:
     """Return a tiny network with seeded random weights, in eval mode."""
-    import torch
     import transformers as t
 
     layers: Settings = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
@@ -174,9 +174,7 @@ def _random(family: Family) -> Network:
         "wav2vec2": (t.Wav2Vec2Model, t.Wav2Vec2Config(conv_dim=[16] * 7, **layers)),
     }
     network, config = networks[family]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return network(config).eval()
+    return seeded(lambda: network(config)).eval()
 
 
 def _model(family: Family, network: Network) -> Model:

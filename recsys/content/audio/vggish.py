@@ -8,10 +8,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from recsys.content.audio.nets import as_model, load_net, random_net, read_torch
+from recsys.content.audio.nets import as_model
 from recsys.content.encoder import Model
+from recsys.content.random_networks import seeded
+from recsys.content.weights_file import load_net, named_tensors, read_weights
 
-__all__ = ["VGGish", "load_vggish"]
+__all__ = ["VGGish", "load_vggish", "vggish_net"]
 
 CHANNELS: tuple[int | None, ...] = (64, None, 128, None, 256, 256, None, 512, 512, None)
 FLAT = 6 * 4 * 512  # what is left of 96 frames and 64 bands after four times halving
@@ -54,6 +56,12 @@ def load_vggish(weights: Path | None, device: str) -> Model:
     Raises:
         ConfigError: the file holds other weights.
     """
+    return as_model(vggish_net(weights), WIDTH, device)
+
+
+def vggish_net(weights: Path | None, seed: int = 0) -> nn.Module:
+    """Make the net as `load_vggish` does; ``seed`` is of random weights."""
     if weights is None:
-        return as_model(random_net(VGGish), WIDTH, device)
-    return as_model(load_net(VGGish, read_torch(weights), weights), WIDTH, device)
+        return seeded(VGGish, seed)
+    state = named_tensors(read_weights(weights), weights)
+    return load_net(VGGish, state, weights, "VGGish")

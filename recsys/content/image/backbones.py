@@ -14,6 +14,7 @@ from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.file_encoder import FileEncoder
 from recsys.content.image.preprocess import Preprocess
+from recsys.content.pretrained import precision
 from recsys.content.random_networks import RANDOM, is_random
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
@@ -95,15 +96,16 @@ def backbone_encoder(name: str, wanted: Wanted) -> FileEncoder:
         ConfigError: the weights are not here.
     """
     backbone = BACKBONES[name]
+    ending = f"{backbone.preprocess.tag}{precision(wanted.device)}"
     if is_random(wanted.model):
         return FileEncoder(
-            f"{RANDOM}{name}/seed{SEED}/{backbone.preprocess.tag}",
+            f"{RANDOM}{name}/seed{SEED}/{ending}",
             backbone.preprocess,
             lambda: _load(backbone, None, wanted.device),
         )
     path = weights_file(name, wanted.model)
     return FileEncoder(
-        f"{name}@{digest_file(path)[:12]}/{backbone.preprocess.tag}",
+        f"{name}@{digest_file(path)[:12]}/{ending}",
         backbone.preprocess,
         lambda: _load(backbone, path, wanted.device),
     )

@@ -9,6 +9,7 @@ import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from PIL import Image, UnidentifiedImageError
 
 from recsys.content.encoder import Unreadable
 
-__all__ = ["MAX_PIXELS", "open_image"]
+__all__ = ["DECODE_VERSION", "MAX_PIXELS", "open_image"]
 
+DECODE_VERSION = 1  # of what the pixels of a file are; part of every image encoder's name
 MAX_PIXELS = 89_000_000  # width x height, by the header; Pillow's own warning comes just above
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
 
@@ -29,6 +31,7 @@ DAMAGE = (
     *(OSError, ValueError, SyntaxError, RuntimeError),
     *(EOFError, TypeError, LookupError, OverflowError, MemoryError, struct.error, zlib.error),
 )
+STRIP_ROWS = 64  # of a grey image that are converted at once
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -110,14 +113,12 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert from whatever mode; raises ValueError for a mode that has no way to RGB."""
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float64), 0.0, 65535.0)
+        return _grey(image, 0.0, 65535.0)
     if image.mode in {"I", "F"}:
-        values = np.asarray(image).astype(np.float64)
-        finite = values[np.isfinite(values)]
-        low, high = float(finite.min()), float(finite.max())  # ValueError where none is finite
+        low, high = _range(image)
         if image.mode == "I" and low >= 0 and high <= 65535:  # 16 bits, read as 32
             low, high = 0.0, 65535.0
-        return _grey(values, low, high)
+        return _grey(image, low, high)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -125,11 +126,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey(values: NDArray[np.float64], black: float, white: float) -> Image.Image:
-    """Return values ``(h, w)`` as a grey RGB image; what is not finite becomes black."""
+def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield a grey image by some rows ``(rows, w)`` at a time, with the number of the first.
+
+    All rows at once, in numbers of 64 bits and what is made of them, took 30 bytes a pixel.
+    """
+    for top in range(0, image.height, STRIP_ROWS):
+        rows = image.crop((0, top, image.width, min(top + STRIP_ROWS, image.height)))
+        yield top, np.asarray(rows).astype(np.float64)
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest finite value; raises ValueError where none is finite."""
+    low, high = np.inf, -np.inf
+    for _, values in _strips(image):
+        finite = values[np.isfinite(values)]
+        low, high = finite.min(initial=low), finite.max(initial=high)
+    if low > high:
+        raise ValueError("no finite value")
+    return float(low), float(high)
+
+
+def _grey(image: Image.Image, black: float, white: float) -> Image.Image:
+    """Return a grey image as RGB of 8 bits; what is not finite becomes black."""
     spread = max(white - black, np.finfo(np.float64).tiny)
-    levels = np.nan_to_num((values - black) / spread, nan=0.0, posinf=1.0, neginf=0.0)
-    return Image.fromarray(np.rint(255 * levels).astype(np.uint8)).convert("RGB")
+    made = Image.new("RGB", image.size)
+    for top, values in _strips(image):
+        levels = np.nan_to_num((values - black) / spread, nan=0.0, posinf=1.0, neginf=0.0)
+        made.paste(Image.fromarray(np.rint(255 * levels).astype(np.uint8)), (0, top))
+    return made
 
 
 def _what_else(path: Path) -> str:

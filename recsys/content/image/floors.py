@@ -8,7 +8,7 @@ from PIL import Image
 
 from recsys.content.encoder import Model
 from recsys.content.file_encoder import FileEncoder
-from recsys.content.image.decode import open_image
+from recsys.content.image.decode import DECODE_VERSION, open_image
 
 __all__ = ["HISTOGRAM_WIDTH", "HOG_WIDTH", "colour_histogram", "floor_encoder", "hog"]
 
@@ -118,7 +118,7 @@ FLOORS = {
 def floor_encoder(name: str) -> FileEncoder:
     """Make ``"colour-histogram"`` or ``"hog"``; decoding does all the work."""
     decode, width = FLOORS[name]
-    return FileEncoder(f"{name}/1", decode, lambda: Model(width, _as_they_are))
+    return FileEncoder(f"{name}/1-v{DECODE_VERSION}", decode, lambda: Model(width, _as_they_are))
 
 
 def _as_they_are(vectors: Floats) -> Floats:

@@ -1,6 +1,5 @@
 """Image networks in torch: built without their heads, filled with weights, called on pixels."""
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.content.encoder import Model
 from recsys.content.image.backbones import Backbone
+from recsys.content.random_networks import seeded
+from recsys.content.weights_file import load_net, named_tensors, read_weights
 from recsys.device import autocast, pick_device, to_device
 from recsys.errors import ConfigError
 
@@ -28,7 +27,7 @@ __all__ = [
     "standardise",
 ]
 
-State = Mapping[str, Tensor]
+State = dict[str, Tensor]
 
 
 def headless(backbone: Backbone) -> nn.Module:
@@ -58,15 +57,8 @@ def load_network(backbone: Backbone, path: Path) -> nn.Module:
     Raises:
         ConfigError: the file cannot be read, or holds something else.
     """
-    with torch.device("meta"):  # no time is lost on values that are replaced
-        network = headless(backbone)
-    state = _fitting(_read(path), network.state_dict(), backbone, path)
-    try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{path}: these are not weights of {backbone.name}: {said}") from None
-    return network.float().eval()
+    state = _fitting(named_tensors(read_weights(path), path), backbone, path)
+    return load_net(lambda: headless(backbone), state, path, backbone.name)
 
 
 def random_network(backbone: Backbone, seed: int) -> nn.Module:
@@ -74,8 +66,8 @@ def random_network(backbone: Backbone, seed: int) -> nn.Module:
 
     Its batch norms have seen blobs and noise: as built, some nets make features of 1e11.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+
+    def make() -> nn.Module:
         network = headless(backbone)
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
@@ -84,39 +76,23 @@ def random_network(backbone: Backbone, seed: int) -> nn.Module:
             blobs = functional.interpolate(torch.rand(4, 3, 8, 8), size=128, mode="bilinear")
             with torch.no_grad():
                 network.train()(2 * torch.cat([blobs, torch.rand(4, 3, 128, 128)]) - 1)
-    return network.eval()
+        return network.eval()
+
+    return seeded(make, seed)
 
 
-def _read(path: Path) -> State:
-    """Read a state dict, executing nothing.
-
-    Raises:
-        ConfigError: there is none in the file.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        said = str(error).partition("\n")[0]
-        raise ConfigError(f"{path}: cannot be read as a state dict: {said}") from None
-    except SafetensorError as error:
-        raise ConfigError(f"{path}: is not a safetensors file: {error}") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]  # as training scripts save it
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ConfigError(f"{path}: holds no state dict: expected tensors by name")
-    return state
-
-
-def _fitting(state: State, own: State, backbone: Backbone, path: Path) -> State:
+def _fitting(state: State, backbone: Backbone, path: Path) -> State:
     """Return the weights by the network's own names, without the head's.
 
     Raises:
         ConfigError: weights under other names do not come in the network's order.
     """
     kept = {name: value for name, value in state.items() if not name.startswith(backbone.head)}
-    if not backbone.by_order or own.keys() & kept.keys():
+    if not backbone.by_order:
+        return kept
+    with torch.device("meta"):  # its own weights are never drawn
+        own = headless(backbone).state_dict()
+    if own.keys() & kept.keys():
         return kept
     pairs = list(zip(own.items(), kept.values(), strict=False))
     if len(pairs) < len(own) or any(mine.shape != value.shape for (_, mine), value in pairs):

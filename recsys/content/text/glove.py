@@ -22,7 +22,7 @@ from recsys.content.text.learned import (
     pack_words,
 )
 from recsys.content.text.text_encoder import TextEncoder
-from recsys.errors import TrainingDiverged
+from recsys.errors import DataError, TrainingDiverged
 
 __all__ = ["Pairs", "cooccurrences", "glove_encoder", "glove_loss", "train_glove"]
 
@@ -46,14 +46,20 @@ def glove_encoder(wanted: Wanted) -> TextEncoder:
 
     Raises:
         ConfigError: an option cannot be used.
-        DataError: no word occurs twice in the training texts.
+        DataError: no word occurs twice in the training texts, or none near another that does.
     """
 
     def learn(texts: Texts, settings: Settings) -> Arrays:
         words = list(frequent_words(texts))
         pairs = cooccurrences(texts, words, settings.window)
-        vectors = train_glove(pairs, len(words), settings)
-        return {"words": pack_words(words), "vectors": vectors}
+        near = np.unique(pairs.words)  # of other words nothing can be learnt
+        if not len(near):
+            raise DataError(
+                f"encoder glove: no two words that occur twice are near each other in the "
+                f"{len(texts)} texts of training items; name other columns, or take tf-idf"
+            )
+        vectors = train_glove(pairs, len(words), settings)[near]
+        return {"words": pack_words([words[number] for number in near]), "vectors": vectors}
 
     return learnt_word_encoder("glove", wanted, learn, window=10, epochs=30)
 
@@ -112,7 +118,7 @@ def train_glove(pairs: Pairs, n_words: int, settings: Settings) -> NDArray[np.fl
     the same parameters.
 
     Returns:
-        Vectors ``w + c``, float32 ``(n_words, width)``.
+        Vectors ``w + c``, float32 ``(n_words, width)``; NaN for a word that is in no pair.
 
     Raises:
         TrainingDiverged: the loss is no finite number any more.
@@ -143,4 +149,5 @@ def train_glove(pairs: Pairs, n_words: int, settings: Settings) -> NDArray[np.fl
         if not torch.isfinite(total):
             raise TrainingDiverged("encoder glove: the loss is no finite number any more")
     vectors: NDArray[np.float32] = (tables[0] + tables[1])[:, :-1].numpy()
+    vectors[np.bincount(pairs.words, minlength=n_words) == 0] = np.nan
     return vectors

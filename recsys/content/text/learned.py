@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.config import EncoderOptions
-from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.learnt import Arrays, digest_arrays, digest_contents, learn_once
 from recsys.content.text.prepare import Preparation, training_words
 from recsys.content.text.subwords import LENGTHS, Subwords
 from recsys.content.text.text_encoder import TextEncoder
-from recsys.content.text.words import Pooling, Unknown, WordVectors, word_model
+from recsys.content.text.word_encoder import WordEncoder
+from recsys.content.text.words import Pooling, Unknown, WordVectors
 from recsys.errors import ConfigError, DataError
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "word2vec_encoder",
 ]
 
-VERSION = 1  # of the ways of learning below: raise it when they change
+VERSION = 2  # of the ways of learning below: raise it when they change
 AT_LEAST = 2  # times that a word must occur: nothing can be learnt from one
 SENTENCE = 10_000  # words that gensim reads of one sentence
 NGRAM_BUCKETS = 50_000  # of fastText: its 2,000,000 are for the words of the world
@@ -137,14 +137,8 @@ def learnt_word_encoder(
     arrays = learn_once_on_texts(wanted, name, preparation, settings, learn)
     subwords = Subwords(arrays["ngrams"], *LENGTHS) if "ngrams" in arrays else None
     vectors = WordVectors(unpack_words(arrays["words"]), arrays["vectors"], subwords)
-    fitted = f"-{digest_contents(wanted.contents, {})[:12]}" if pooling.fitted else ""
-
-    def load() -> Model:
-        texts = training_words(wanted.contents, preparation) if pooling.fitted else []
-        return word_model(vectors, preparation, pooling, texts)
-
-    name = f"{name}@{digest_arrays(arrays)[:12]}+{preparation.key}+{pooling.key}{fitted}"
-    return TextEncoder(name, load, batch=BATCH)
+    name = f"{name}@{digest_arrays(arrays)[:12]}"
+    return WordEncoder(name, lambda: vectors, preparation, pooling, wanted.contents)
 
 
 def frequent_words(texts: Texts) -> dict[str, int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.content.encoder import Model
 from recsys.content.family import Wanted
-from recsys.content.pretrained import digest_folder, quiet_loading
+from recsys.content.pretrained import digest_folder, precision, quiet_loading
 from recsys.content.text.text_encoder import TextEncoder
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
@@ -34,7 +34,7 @@ def sentence_encoder(wanted: Wanted) -> TextEncoder:
         ConfigError: the model is in none of these places.
     """
     folder = find_weights(wanted.model, hub_owner="sentence-transformers")
-    name = f"sbert:{Path(wanted.model).name}@{digest_folder(folder)}"
+    name = f"sbert:{Path(wanted.model).name}@{digest_folder(folder)}{precision(wanted.device)}"
     network = _Sentences(name, folder, wanted.device)
     batch = BATCH if wanted.device == "cpu" else BATCH_CUDA
     return TextEncoder(name, network.as_model, batch=batch, lengths=network.lengths)

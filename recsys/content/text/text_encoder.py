@@ -11,6 +11,7 @@ from recsys.content.encoder import MISSING, Encoded, Model
 
 __all__ = ["TextEncoder", "why_unreadable"]
 
+VERSION = 1  # of what is read of a text by the limits below; part of every text encoder's name
 LONGEST = 100_000  # characters; what follows is not read (no model here reads so far)
 LOOKED_AT = 4_096  # characters that show whether it is text at all
 STRANGE_SHARE = 0.1  # of control, private, unassigned and replacement characters: then it is not
@@ -35,14 +36,14 @@ class TextEncoder:
         """Prepare an encoder.
 
         Args:
-            name: encoder, weights and preprocessing.
+            name: encoder, weights and preprocessing, but for what is done to all texts alike.
             load: makes the model; its ``forward`` takes a list of texts, and returns rows
                 ``(n, dim)``, wholly NaN for a text that it can make nothing of.
             batch: texts in one call of ``forward``.
             lengths: what texts count for, ``(n,)``; their letters if absent.
             lacking: why ``forward`` makes nothing of a text.
         """
-        self.name = name
+        self.name = f"{name}/text-v{VERSION}"
         self._load = load
         self._batch = batch
         self._lengths = lengths or _letters

@@ -28,6 +28,7 @@ from recsys.content.pretrained import (
     digest_folder,
     load_pretrained,
     load_tokenizer,
+    precision,
 )
 from recsys.content.random_networks import RANDOM, is_random, random_network, random_tokenizer
 from recsys.content.text.text_encoder import TextEncoder
@@ -70,7 +71,8 @@ def transformer_encoder(family: str, wanted: Wanted) -> TextEncoder:
         )
     network = _find(family, wanted.model, pooling, wanted.device)
     batch = BATCH if wanted.device == "cpu" else BATCH_CUDA
-    return TextEncoder(network.name, network.as_model, batch=batch, lengths=network.lengths)
+    name = network.name + precision(wanted.device)
+    return TextEncoder(name, network.as_model, batch=batch, lengths=network.lengths)
 
 
 def _find(family: str, model: str, pooling: str, device: str) -> "_Network":

@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.content.encoder import Model
 from recsys.content.family import Wanted
-from recsys.content.learnt import digest_contents
 from recsys.content.text.learned import quiet_gensim
-from recsys.content.text.prepare import Preparation, training_words
+from recsys.content.text.prepare import Preparation
 from recsys.content.text.subwords import Subwords
 from recsys.content.text.text_encoder import TextEncoder
-from recsys.content.text.words import Pooling, WordVectors, word_model
+from recsys.content.text.word_encoder import WordEncoder
+from recsys.content.text.words import Pooling, WordVectors
 from recsys.content.weights.find import find_weights
 from recsys.errors import DataError
 from recsys.files import digest_file
@@ -38,7 +37,6 @@ FASTTEXT_MAGIC = struct.pack("<i", 793712314)  # the first bytes of fastText's .
 FASTTEXT_HEADER = struct.calcsize("<14id")  # bytes of settings before its dictionary
 GZIP_MAGIC = b"\x1f\x8b"
 LOOKED_AT = 65_536  # bytes that show the format
-BATCH = 512  # texts in one call of the model
 
 # What gensim, numpy and Arrow raise for files that are cut, altered or of another kind.
 BROKEN = (
@@ -71,15 +69,8 @@ def word_file_encoder(wanted: Wanted) -> TextEncoder:
     """
     path = find_weights(wanted.model)
     preparation, pooling = Preparation.of(wanted.options), Pooling.of(wanted.options)
-    fitted = f"-{digest_contents(wanted.contents, {})[:12]}" if pooling.fitted else ""
-
-    def load() -> Model:
-        texts = training_words(wanted.contents, preparation) if pooling.fitted else []
-        return word_model(read_word_vectors(path), preparation, pooling, texts)
-
-    called = Path(wanted.model).name
-    name = f"words:{called}@{_digest(path)[:12]}+{preparation.key}+{pooling.key}{fitted}"
-    return TextEncoder(name, load, batch=BATCH)
+    name = f"words:{Path(wanted.model).name}@{_digest(path)[:12]}"
+    return WordEncoder(name, lambda: read_word_vectors(path), preparation, pooling, wanted.contents)
 
 
 def read_word_vectors(path: Path) -> WordVectors:

@@ -26,6 +26,7 @@ __all__ = ["Corpus", "Pooling", "WordVectors", "word_model"]
 How = Literal["mean", "max", "min", "tf-idf", "sif"]
 Unknown = Literal["skip", "zero", "random", "ngrams", "context"]
 
+VERSION = 1  # of the pooling: raise it when the same words give another vector
 SIF_A = 1e-3  # of Arora, Liang and Ma: a word of this probability counts half
 BATCH = 1024  # texts pooled at once where the training texts are gone through
 
@@ -77,7 +78,7 @@ class Pooling:
     def key(self) -> str:
         """The settings that matter in a word, for the key of a cache."""
         matters = {"random": f"-{self.seed}", "context": f"-{self.window}"}.get(self.unknown, "")
-        return f"{self.how}+{self.unknown}{matters}"
+        return f"{self.how}+{self.unknown}{matters}-v{VERSION}"
 
     @property
     def fitted(self) -> bool:

@@ -27,9 +27,9 @@ def cache_folder() -> Path:
 def find_weights(name: str, *, hub_owner: str | None = None, download: bool = True) -> Path:
     """Return the folder or file of weights.
 
-    Looked for as a path, in an installed package (which is not imported), among those fetched, in
-    the local cache of the Hugging Face hub; a model of the hub is downloaded where it is not here,
-    unless ``HF_HUB_OFFLINE`` is set. Nothing else is.
+    What is listed is looked for in its package (which is not imported), among what was fetched, or
+    in the local cache of the Hugging Face hub; other names as a path, then on the hub. A model of
+    the hub is downloaded where it is not here, unless ``HF_HUB_OFFLINE`` is set. Nothing else is.
 
     Args:
         name: a path, one that ``recsys weights list`` shows, or ``OWNER/NAME`` on the hub.
@@ -40,12 +40,12 @@ def find_weights(name: str, *, hub_owner: str | None = None, download: bool = Tr
         ConfigError: they are not here; the message names the command that fetches them.
         ArtifactError: they were fetched, and have been damaged since.
     """
+    weights = known_weights(name)  # first: a folder here may be called the same
+    if weights is not None:
+        return weights_here(weights) or _from_source(weights, download=download)
     path = _as_path(name)
     if path is not None:
         return path
-    weights = known_weights(name)
-    if weights is not None:
-        return weights_here(weights) or _from_source(weights, download=download)
     repository = f"{hub_owner}/{name}" if hub_owner and "/" not in name else name
     if not is_repository(repository):
         raise unknown_weights(name)

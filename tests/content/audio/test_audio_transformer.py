@@ -104,7 +104,7 @@ def test_random_ones_keep_the_contract(family: Family, tmp_path: Path) -> None:
         soundfile.write(path, noise(seconds, rate), rate)
         paths.append(path)
     encoder = make_encoder(f"random:{family}:tiny")
-    vectors, present, reasons = encoder.encode(paths)
+    vectors, present, reasons, _ = encoder.encode(paths)
     assert vectors.shape == (4, encoder.dim) and np.isfinite(vectors).all()
     assert present.tolist() == [False, True, True, True] and reasons == {0: "missing"}
     alone = np.concatenate([encoder.encode([path]).vectors for path in paths])
@@ -150,7 +150,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
 def test_texts_lie_where_the_library_puts_them(tmp_path: Path) -> None:
     texts = ["a dog barks", "rain on a tin roof, far away thunder", "x", "a dog barks"]
     encoder = make_encoder("random:clap-text:tiny")
-    vectors, present, _ = encoder.encode([*texts, None, "long " * 99])
+    vectors, present, *_ = encoder.encode([*texts, None, "long " * 99])
     assert present.tolist() == [True, True, True, True, False, True]
     alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
     np.testing.assert_allclose(vectors[:4], alone, atol=1e-5)

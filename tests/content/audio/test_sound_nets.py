@@ -16,12 +16,12 @@ from recsys.config import EncoderOptions
 from recsys.content.audio.families import AUDIO_ENCODERS
 from recsys.content.audio.mel import MUSICNN, log_mel, windows
 from recsys.content.audio.musicnn import MusiCNN, load_musicnn
-from recsys.content.audio.nets import random_net
 from recsys.content.audio.panns import EffectsNet, load_aisfx
 from recsys.content.audio.tf_checkpoint import read_checkpoint
 from recsys.content.audio.vggish import VGGish, load_vggish
 from recsys.content.encoders import make_encoder
 from recsys.content.family import Wanted
+from recsys.content.random_networks import seeded
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
 
@@ -74,7 +74,7 @@ def test_encoders_keep_their_contract(name: str, paths: list[Path], tmp_path: Pa
     broken.write_bytes(b"RIFF of nothing")
     encoder = make_encoder(name)
     contents = [paths[0], None, paths[1], broken, paths[2], paths[3], paths[0]]
-    vectors, present, reasons = encoder.encode(contents)
+    vectors, present, reasons, _ = encoder.encode(contents)
     assert vectors.shape == (7, encoder.dim) and vectors.dtype == np.float32
     assert present.tolist() == [True, False, True, False, True, True, True]
     assert reasons.keys() == {1, 3} and reasons[1] == "missing" and "not a sound" in reasons[3]
@@ -139,7 +139,7 @@ def published_vggish() -> nn.Sequential:
 
 def test_vggish_loads_the_published_layout(tmp_path: Path) -> None:
     """Tensors named as in the published file, put through the layers one by one."""
-    net = random_net(VGGish, seed=3)
+    net = seeded(VGGish, seed=3)
     state = {name: tensor * 1.3 for name, tensor in net.state_dict().items()}
     numbers = [int(name.split(".")[1]) for name in state if name.endswith("weight")]
     assert numbers == [0, 3, 6, 8, 11, 13, 0, 2, 4]  # of torchvggish's layers
@@ -214,7 +214,7 @@ def test_musicnn_computes_what_its_checkpoint_says(corpus: str) -> None:
 
 
 def test_random_musicnn_has_the_true_shape() -> None:
-    net = random_net(MusiCNN)
+    net = seeded(MusiCNN)
     pooled = net.eval().pooled(torch.zeros(1, 187, 96))  # type: ignore[operator]
     assert pooled.shape == (1, 187, 753)
 
@@ -228,7 +228,7 @@ def test_aisfx_loads_its_checkpoint() -> None:
 
 def test_aisfx_normalises_by_its_running_statistics() -> None:
     """Of the last block by hand, after the maps of the blocks before."""
-    net = random_net(EffectsNet).eval()
+    net = seeded(EffectsNet).eval()
     assert isinstance(net, EffectsNet)
     for norm in (net.conv_block4.bn1, net.conv_block4.bn2):
         norm.running_mean, norm.running_var = torch.randn(512) * 0.1, torch.rand(512) + 0.5
@@ -281,7 +281,7 @@ def test_a_long_sound_is_the_mean_of_its_windows(tmp_path: Path) -> None:
     samples = sound(4, 8.0)
     soundfile.write(path, samples, RATE, subtype="FLOAT")
     encoder = make_encoder("random:musicnn")
-    net = random_net(MusiCNN).eval()
+    net = seeded(MusiCNN).eval()
     patches = windows(log_mel(samples, MUSICNN), 187, 187)
     assert len(patches) == 3
     with torch.inference_mode():

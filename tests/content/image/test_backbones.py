@@ -139,7 +139,7 @@ def test_real_weights_of_efficientnet_as_timm_uses_them(images: list[Path]) -> N
     expected = in_eval(network, usual_transform(TINY, network), images)
     assert encoded.vectors.shape == (2, 1280)
     np.testing.assert_allclose(encoded.vectors, expected, atol=1e-5)
-    assert make_encoder(TINY).name == "efficientnet-lite0@579344248a93/256-224-bicubic"
+    assert make_encoder(TINY).name == "efficientnet-lite0@579344248a93/256-224-bicubic-v1"
 
 
 def test_weights_by_name_by_order_nested_and_in_half_precision(

@@ -72,11 +72,11 @@ def test_parity_of_clip_images(folders: dict[str, Path], images: list[Path]) -> 
             for path in images
         ]
     expected = torch.nn.functional.normalize(torch.cat(features), dim=1).numpy()
-    vectors, present, _ = clip_image_encoder(Wanted(str(folders["clip"]))).encode(images)
+    vectors, present, *_ = clip_image_encoder(Wanted(str(folders["clip"]))).encode(images)
     assert present.all()
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     random = clip_image_encoder(Wanted("random:tiny"))
-    assert random.name == "random:clip:tiny" and random.dim == vectors.shape[1]
+    assert random.name == "random:clip:tiny/v1" and random.dim == vectors.shape[1]
 
 
 def test_parity_of_clip_texts(folders: dict[str, Path]) -> None:
@@ -91,7 +91,7 @@ def test_parity_of_clip_texts(folders: dict[str, Path]) -> None:
             features.append(network.get_text_features(**tokens).pooler_output)
     expected = torch.nn.functional.normalize(torch.cat(features), dim=1).numpy()
     encoder = clip_text_encoder(Wanted(str(folders["clip"])))
-    vectors, present, _ = encoder.encode(TEXTS)
+    vectors, present, *_ = encoder.encode(TEXTS)
     assert present.all() and encoder.name.startswith("clip-text:clip@")
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     random = clip_text_encoder(Wanted("random:tiny")).encode(TEXTS).vectors
@@ -129,7 +129,7 @@ def test_parity_of_vit(pooling: str, folders: dict[str, Path], images: list[Path
         expected.append(picked[pooling].numpy())
     options = EncoderOptions.model_validate({"pooling": pooling})
     encoder = vit_encoder(Wanted(str(folders["vit"]), options=options))
-    vectors, present, _ = encoder.encode(images)
+    vectors, present, *_ = encoder.encode(images)
     assert present.all() and encoder.name.endswith(f"/{pooling}")
     np.testing.assert_allclose(vectors, np.stack(expected), atol=1e-5)
 
@@ -140,7 +140,7 @@ def test_order_batches_broken_files(make: Any, images: list[Path], tmp_path: Pat
     cut = images[3].read_bytes()
     (tmp_path / "cut.png").write_bytes(cut[: len(cut) // 2])
     paths = [*images, tmp_path / "text.png", None, *images, tmp_path / "cut.png"]
-    vectors, present, reasons = make(Wanted("random:tiny")).encode(paths)
+    vectors, present, reasons, _ = make(Wanted("random:tiny")).encode(paths)
     assert present.tolist() == [*[True] * 5, False, False, *[True] * 5, False]
     assert set(reasons) == {5, 6, 12} and np.isfinite(vectors).all()
     alone = np.concatenate([make(Wanted("random:tiny")).encode([path]).vectors for path in images])
@@ -157,7 +157,7 @@ def test_worker_processes_decode_alike_and_without_torch(images: list[Path]) -> 
 
 @pytest.mark.parametrize("text", ["half \ud83d of it", "👩‍👩‍👧", "x " * 500_000, "\u200b"])
 def test_strange_queries(text: str) -> None:
-    vectors, present, _ = clip_text_encoder(Wanted("random:tiny")).encode([text])
+    vectors, present, *_ = clip_text_encoder(Wanted("random:tiny")).encode([text])
     assert present.all() and np.isfinite(vectors).all()
     np.testing.assert_allclose(np.linalg.norm(vectors), 1.0, atol=1e-5)
 

@@ -183,7 +183,7 @@ def test_what_cannot_be_learnt_from_is_an_error() -> None:
         contrast(
             lambda some, _: some / 0, nn.Linear(4, 4), 4, torch.zeros(4, 4), ContrastSettings()
         )
-    with pytest.raises(DataError, match="0 of 0 images"):
+    with pytest.raises(DataError, match="0 of 0 files"):
         make_encoder("random:simclr")
 
 

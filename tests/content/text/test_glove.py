@@ -9,7 +9,7 @@ from small_texts import FARM, SPACE, make, small_texts
 
 from recsys.content.text.glove import Pairs, cooccurrences, glove_loss, train_glove
 from recsys.content.text.learned import Settings, frequent_words
-from recsys.errors import TrainingDiverged
+from recsys.errors import DataError, TrainingDiverged
 
 TEXTS = [text.split() for text in small_texts()]
 WORDS = list(frequent_words(TEXTS))
@@ -77,10 +77,22 @@ def test_cooccurrences_are_what_a_loop_counts() -> None:
 
 
 @pytest.mark.parametrize("texts", [[], [["a"]], [["a"], ["a"]]])
-def test_texts_without_pairs_still_have_vectors(texts: list[list[str]]) -> None:
-    pairs = cooccurrences(texts, ["a"], window=3)
-    assert len(pairs.counts) == 0
-    assert train_glove(pairs, 1, Settings(width=3, epochs=2)).shape == (1, 3)
+def test_words_without_pairs_have_no_vector(texts: list[list[str]]) -> None:
+    pairs = cooccurrences([*texts, ["b", "c"]], ["a", "b", "c"], window=3)
+    vectors = train_glove(pairs, 3, Settings(width=3, epochs=2))
+    assert vectors.shape == (3, 3) and np.isnan(vectors[0]).all() and np.isfinite(vectors[1:]).all()
+    alone = cooccurrences(texts, ["a"], window=3)
+    assert len(alone.counts) == 0
+    assert np.isnan(train_glove(alone, 1, Settings(width=3, epochs=2))).all()
+
+
+def test_the_encoder_knows_no_word_without_pairs() -> None:
+    texts = ["alone", "alone", "moon star", "moon star"]
+    encoded = make("glove", texts, width=3, epochs=2).encode(["alone", "alone moon", "moon"])
+    assert encoded.present.tolist() == [False, True, True]
+    np.testing.assert_array_equal(encoded.vectors[1], encoded.vectors[2])
+    with pytest.raises(DataError, match="no two words"):
+        make("glove", ["alone", "alone", "moon"], width=3)
 
 
 def test_words_of_one_subject_become_alike() -> None:

@@ -37,7 +37,7 @@ def encoder() -> TextEncoder:
 
 @needs_model
 def test_vectors_keep_order_and_meaning(encoder: TextEncoder) -> None:
-    vectors, present, _ = encoder.encode(TEXTS)
+    vectors, present, *_ = encoder.encode(TEXTS)
     assert vectors.shape == (5, 384) == (5, encoder.dim) and vectors.dtype == np.float32
     assert present.all()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
@@ -66,7 +66,7 @@ def test_parity_with_sentence_transformers(encoder: TextEncoder) -> None:
 @needs_model
 def test_broken_texts(encoder: TextEncoder) -> None:
     texts = ["half \ud83d of an emoji", "\x00\x01\x7f" * 500, "x" * 1_000_000, "\u200b"]
-    vectors, present, reasons = encoder.encode(texts)
+    vectors, present, reasons, _ = encoder.encode(texts)
     assert present.tolist() == [True, False, True, True] and np.isfinite(vectors).all()
     assert reasons == {1: "binary, not text"}
 
@@ -74,7 +74,7 @@ def test_broken_texts(encoder: TextEncoder) -> None:
 @needs_model
 def test_what_is_blank_is_absent(encoder: TextEncoder) -> None:
     contents = ["", "a film", None, " \n", float("nan")]
-    vectors, present, _ = encoder.encode(contents)  # type: ignore[arg-type]  # NaN of a frame
+    vectors, present, *_ = encoder.encode(contents)  # type: ignore[arg-type]  # NaN of a frame
     assert present.tolist() == [False, True, False, False, False]
     assert not vectors[~present].any()
     np.testing.assert_allclose(vectors[1], encoder.encode(["a film"]).vectors[0], atol=1e-5)

@@ -45,7 +45,7 @@ def test_like_texts_are_near() -> None:
 
 def test_strange_texts() -> None:
     texts = ["half \ud83d of it", "\x00\x01\x7f" * 500, "x " * 500_000, "👩‍👩‍👧", None, " "]
-    vectors, present, reasons = make_encoder("wordllama").encode(texts)
+    vectors, present, reasons, _ = make_encoder("wordllama").encode(texts)
     assert present.tolist() == [True, False, True, True, False, False]
     assert reasons[1] == "binary, not text" and np.isfinite(vectors).all()
 

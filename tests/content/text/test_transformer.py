@@ -77,7 +77,7 @@ def one_by_one(folder: Path, pooling: str) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize(("family", "pooling"), ALL)
 def test_parity_with_transformers(family: str, pooling: Pooling, folders: dict[str, Path]) -> None:
-    vectors, present, _ = transformer_encoder(family, wanted(folders[family], pooling)).encode(
+    vectors, present, *_ = transformer_encoder(family, wanted(folders[family], pooling)).encode(
         TEXTS
     )
     assert present.all()
@@ -89,7 +89,7 @@ def test_what_is_saved_is_what_is_random(family: str, folders: dict[str, Path]) 
     saved = transformer_encoder(family, wanted(folders[family]))
     random = transformer_encoder(family, wanted("random:tiny"))
     np.testing.assert_allclose(saved.encode(TEXTS).vectors, random.encode(TEXTS).vectors, atol=1e-6)
-    assert random.name == f"random:{family}:tiny/{POOLINGS[family][0]}"
+    assert random.name == f"random:{family}:tiny/{POOLINGS[family][0]}/text-v1"
     assert saved.name.startswith(f"{family}:{family}@")
 
 
@@ -128,7 +128,7 @@ def test_static_vectors_know_no_order_and_no_context(family: str) -> None:
 
 def test_a_text_of_which_static_knows_no_token() -> None:
     encoder = transformer_encoder("bert", wanted("random:tiny", "static"))
-    vectors, present, reasons = encoder.encode(["a film", "\u200b\u200b \u200d"])
+    vectors, present, reasons, _ = encoder.encode(["a film", "\u200b\u200b \u200d"])
     assert present.tolist() == [True, False] and not vectors[1].any()
     assert reasons == {1: "no known word"}
 
@@ -168,7 +168,7 @@ READERS = [
 @given(st.lists(STRANGE, max_size=4))
 def test_any_text_has_a_vector_or_a_reason(texts: list[str]) -> None:
     for encoder in READERS:
-        vectors, present, reasons = encoder.encode(texts)
+        vectors, present, reasons, _ = encoder.encode(texts)
         assert vectors.shape == (len(texts), 32) and np.isfinite(vectors).all()
         assert set(reasons) == set(np.flatnonzero(~present))
         assert not vectors[~present].any()
@@ -177,7 +177,7 @@ def test_any_text_has_a_vector_or_a_reason(texts: list[str]) -> None:
 @pytest.mark.parametrize("family", POOLINGS)
 def test_long_binary_broken_texts(family: str) -> None:
     texts = ["word " * 200_000, "\x00\x01\x7f" * 500, "half \ud83d of an emoji", "👩‍👩‍👧"]
-    vectors, present, reasons = transformer_encoder(family, wanted("random:tiny")).encode(texts)
+    vectors, present, reasons, _ = transformer_encoder(family, wanted("random:tiny")).encode(texts)
     assert present.tolist() == [True, False, True, True] and np.isfinite(vectors).all()
     assert reasons == {1: "binary, not text"}
 

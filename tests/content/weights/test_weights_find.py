@@ -68,11 +68,13 @@ def put_in_hub_cache(folder: Path, repository: str, *names: str, commit: str = "
     return snapshot
 
 
-def test_a_path_goes_before_all(machine: Path) -> None:
+def test_a_folder_that_is_called_like_listed_weights_is_not_taken_for_them(machine: Path) -> None:
     put_in_cache(machine)
     assert find_weights(str(machine / "cache")) == machine / "cache"
+    fetched = find_weights("tiny")
     (machine / "tiny").mkdir()
-    assert find_weights("tiny") == Path("tiny")
+    assert find_weights("tiny") == fetched
+    assert find_weights("./tiny") == Path("tiny")
 
 
 def test_a_package_goes_before_the_cache_and_is_not_imported(
