@@ -1,7 +1,7 @@
 """Which encoder turns a text query into the space that other vectors lie in."""
 
 from recsys.content.encoders import encoder_family
-from recsys.content.random_networks import RANDOM
+from recsys.content.random_networks import RANDOM, is_random
 from recsys.errors import ConfigError
 
 __all__ = ["has_texts_beside", "query_encoder"]
@@ -27,7 +27,7 @@ def query_encoder(name: str) -> str:
     family = encoder_family(name)
     prefix, _, model = name.removeprefix(RANDOM).partition(":")
     if prefix in QUERIES:
-        return (RANDOM if name.startswith(RANDOM) else "") + QUERIES[prefix].format(model)
+        return (RANDOM if is_random(name) else "") + QUERIES[prefix].format(model)
     if family.modality == "text":
         return name
     raise ConfigError(f"encoder {name!r}: its vectors have no texts beside them; clip:MODEL has")

@@ -10,8 +10,10 @@ from torch import nn
 
 from recsys.content.encoders import ENCODERS, make_encoder
 from recsys.content.family import Wanted
+from recsys.content.image import floors, preprocess, processor
 from recsys.content.pretrained import digest_folder
 from recsys.content.random_networks import seeded
+from recsys.content.text import text_encoder
 from recsys.content.weights_file import load_net, named_tensors, read_weights
 from recsys.errors import ConfigError
 
@@ -57,7 +59,7 @@ def test_damaged_weights_are_read_or_refused_in_one_line(form: str, tmp_path: Pa
         save_file(state, path)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
-    whole, dice, refused = path.read_bytes(), random.Random(0), 0
+    whole, dice, refused = path.read_bytes(), random.Random(0), 0  # noqa: S311  (no secret)
     for n in range(400):
         damaged = bytearray(whole)
         for _ in range(1 + n % 6):
@@ -79,7 +81,7 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
     assert not loaded.training
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0)
-    with pytest.raises(ConfigError, match="not weights of lines: .*Missing"):
+    with pytest.raises(ConfigError, match=r"not weights of lines: .*Missing"):
         load_net(lambda: nn.Linear(2, 2), state, path, "lines")
     for other in ([state], {1: torch.zeros(1)}, {"a": 1}):
         with pytest.raises(ConfigError, match="holds no state dict"):
@@ -95,14 +97,31 @@ def test_random_numbers_go_on_beside_seeded_ones() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-@pytest.mark.parametrize("prefix", [p for p, f in ENCODERS.items() if f.has_random])
+MADE_AT_ONCE = [
+    prefix
+    for prefix, family in ENCODERS.items()
+    if family.has_random and not prefix.startswith("simclr")  # which learns when it is made
+]
+
+
+@pytest.mark.parametrize("prefix", MADE_AT_ONCE)
 def test_the_name_says_where_it_computes_less_exactly(prefix: str) -> None:
     """On CUDA neural encoders compute in bf16: their vectors are not those of the CPU."""
-    if prefix == "simclr" or prefix.endswith("-simclr"):
-        pytest.skip("learns when it is made")
     needs_model = ":" in ENCODERS[prefix].usage and "[:" not in ENCODERS[prefix].usage
     name = f"random:{prefix}:tiny" if needs_model else f"random:{prefix}"
     cpu, cuda, second = (
         make_encoder(name, Wanted(device=device)).name for device in ("cpu", "cuda", "cuda:1")
     )
     assert "/bf16" in cuda and cuda.replace("/bf16", "") == cpu and second == cuda
+
+
+def test_names_have_the_versions_of_what_is_done_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = ["hog", "random:resnet50", "random:vit:tiny"]
+    texts = ["random:bert:tiny", "random:clap-text:tiny"]
+    before = [make_encoder(name).name for name in [*images, *texts]]
+    for module in (floors, preprocess, processor):
+        monkeypatch.setattr(module, "DECODE_VERSION", 99)
+    monkeypatch.setattr(text_encoder, "VERSION", 99)
+    after = [make_encoder(name).name for name in [*images, *texts]]
+    assert all("v99" in name for name in after)
+    assert [name.replace("v99", "v1") for name in after] == before

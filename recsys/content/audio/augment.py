@@ -15,7 +15,7 @@ from recsys.content.audio.mel import MelFrontEnd, mel_bank
 __all__ = ["alter", "crop", "disturb", "hide", "to_log", "to_power"]
 
 GAIN_DB = 9.0  # louder or softer by up to this
-QUIET_DB, LOUD_DB = 40.0, 5.0  # how far the noise lies below the sound, at least and at most
+QUIET_DB, LOUD_DB = 40.0, 15.0  # how far the noise lies below the sound, at least and at most
 HIDDEN = 0.25  # largest share of the frames that is hidden, and of the bands
 
 
@@ -32,7 +32,7 @@ def alter(pieces: Tensor, frames: int, front: MelFrontEnd, random: Generator) ->
 
 
 def crop(pieces: Tensor, frames: int, random: Generator) -> Tensor:
-    """Cut ``frames`` at a random place out of one random piece of each ``(b, k, length, bands)``."""
+    """Cut ``frames`` at random out of one random piece of each of ``(b, k, length, bands)``."""
     n, k, length, _ = pieces.shape
     where = pieces.device
     piece = torch.randint(k, (n, 1), generator=random, device=where)
@@ -42,20 +42,25 @@ def crop(pieces: Tensor, frames: int, random: Generator) -> Tensor:
 
 
 def disturb(views: Tensor, front: MelFrontEnd, random: Generator) -> Tensor:
-    """Add white noise to each of ``(b, frames, bands)``, and make it louder or softer.
+    """Add noise to each of ``(b, frames, bands)``, and make it louder or softer.
 
-    The powers of sound and noise add up; that of noise is exponentially distributed.
+    Half of the views get white noise, half noise with the spectrum of the sound itself, so that
+    bands which a recording lacks are not always filled. Powers of sound and noise add up; that of
+    noise is exponentially distributed.
     """
     power = to_power(views, front)
     n = len(views)
-    below = _uniform(n, LOUD_DB, QUIET_DB, views, random)
-    level = power.mean(dim=(1, 2), keepdim=True) * _ratio(-below)
-    band = torch.from_numpy(mel_bank(front).sum(axis=0) ** np.float32(2 / front.power))
-    band = (band / band.mean()).to(views.device)
-    drawn = torch.rand(power.shape, generator=random, device=views.device)
-    noise = -torch.log1p(-drawn) * level * band
+    white = torch.from_numpy(mel_bank(front).sum(axis=0) ** np.float32(2 / front.power))
+    level = power.mean(dim=(1, 2), keepdim=True)
+    colour = torch.where(
+        (_uniform(n, -1, 1, views, random) > 0).view(n, 1, 1),
+        level * (white / white.mean()).to(views.device),
+        power.mean(dim=1, keepdim=True),
+    )
+    below = _ratio(-_uniform(n, LOUD_DB, QUIET_DB, views, random))
+    drawn = -torch.log1p(-torch.rand(power.shape, generator=random, device=views.device))
     gain = _ratio(_uniform(n, -GAIN_DB, GAIN_DB, views, random))
-    return to_log((power + noise) * gain, front)
+    return to_log((power + drawn * below * colour) * gain, front)
 
 
 def hide(views: Tensor, random: Generator) -> Tensor:

@@ -40,9 +40,7 @@ def clap_text_encoder(wanted: Wanted) -> TextEncoder:
     """
     ending = precision(wanted.device)
     if is_random(wanted.model):
-        return TextEncoder(
-            f"{RANDOM}clap-text:tiny{ending}", partial(_load, None, wanted.device)
-        )
+        return TextEncoder(f"{RANDOM}clap-text:tiny{ending}", partial(_load, None, wanted.device))
     folder = find_weights(wanted.model)
     check_architecture(folder, "clap")
     name = f"clap-text:{Path(wanted.model).name}@{digest_folder(folder)}{ending}"

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STARTS", "Pieces", "simclr_sound_encoder"]
 
-VERSION = "sound-1"  # of the augmentations and settings: what was learnt with another is learnt anew
+VERSION = (
+    "sound-1"  # of the augmentations and settings: what was learnt with another is learnt anew
+)
 PIECES = 4  # of a sound: its views are cut out of them
 MOST = 5_000  # sounds that are learnt from: 380 MB beside the net, from musicnn 720 MB
 AHEAD = 16  # files that wait, decoded, when they are encoded
@@ -47,6 +49,8 @@ class Start:
         width: of its vectors.
         piece: frames of what is kept of a sound, ``PIECES`` times.
         view: frames of a view; less than a piece.
+        kept: how the names of given weights begin that do not learn: of the first layers, which
+            take most of the time and serve any sound.
     """
 
     weights: str
@@ -54,13 +58,20 @@ class Start:
     width: int
     piece: int
     view: int
+    kept: tuple[str, ...] = ()
 
 
 STARTS: Mapping[str, Start] = MappingProxyType(
     {
-        "aisfx": Start("aisfx", AISFX_WINDOWS, 512, piece=100, view=64),
-        "musicnn": Start("musicnn-mtt", MUSICNN_WINDOWS, 200, piece=187, view=128),
-        "vggish": Start("vggish", VGGISH_WINDOWS, 128, piece=144, view=96),
+        "aisfx": Start(
+            "aisfx", AISFX_WINDOWS, 512, piece=100, view=64, kept=("conv_block1.", "conv_block2.")
+        ),
+        "musicnn": Start(
+            "musicnn-mtt", MUSICNN_WINDOWS, 200, piece=187, view=128, kept=("front.",)
+        ),
+        "vggish": Start(
+            "vggish", VGGISH_WINDOWS, 128, piece=144, view=96, kept=("features.0.", "features.3.")
+        ),
         "small": Start("", AISFX_WINDOWS, 768, piece=100, view=64),
     }
 )
@@ -143,8 +154,10 @@ class Pieces:
         if len(frames) < self.length:
             frames = frames[np.arange(self.length) % len(frames)]
         first = np.linspace(0, len(frames) - self.length, PIECES).astype(np.int64)
-        pieces = frames[first[:, None] + np.arange(self.length)]
-        return pieces[None].astype(np.float16)
+        pieces: NDArray[np.float16] = frames.astype(np.float16)[
+            first[:, None] + np.arange(self.length)
+        ]
+        return pieces[None]
 
 
 def _learn(task: Task) -> Arrays:
@@ -171,7 +184,7 @@ def _learn(task: Task) -> Arrays:
 
 
 def _net(name: str, weights: Path | None, seed: int) -> "nn.Module":
-    """Make the net to start from; batch norms keep the statistics of given weights."""
+    """Make the net to start from; of given weights it keeps the batch norms' statistics."""
     from recsys.content.audio import musicnn, nets, panns, small_net, vggish
 
     match name:
@@ -183,6 +196,9 @@ def _net(name: str, weights: Path | None, seed: int) -> "nn.Module":
             net = vggish.vggish_net(weights, seed)
         case _:
             net = nets.random_net(small_net.SmallNet, seed)
+    if weights is not None:
+        for key, parameter in net.named_parameters():
+            parameter.requires_grad_(not key.startswith(STARTS[name].kept))
     return net.train(weights is None)
 
 
