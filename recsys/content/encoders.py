@@ -13,13 +13,12 @@ from recsys.content.family import EncoderFamily, Listed, Wanted
 from recsys.content.image.families import IMAGE_ENCODERS
 from recsys.content.image.transformer_families import TRANSFORMER_IMAGE_ENCODERS
 from recsys.content.numeric import NumberEncoder
+from recsys.content.random_networks import RANDOM, is_random
 from recsys.content.text.families import TEXT_ENCODERS
 from recsys.content.text.word_families import WORD_ENCODERS
 from recsys.errors import ConfigError
 
 __all__ = ["ENCODERS", "check_encoder", "encoder_family", "make_encoder"]
-
-RANDOM = "random:"  # before a name: the same network with random weights, for tests
 
 
 def _categories(wanted: Wanted) -> Encoder[Any]:
@@ -77,7 +76,7 @@ def encoder_family(name: str) -> EncoderFamily:
     takes_model, may_lack_it = ":" in family.usage, "[:" in family.usage
     if (model and not takes_model) or (takes_model and not model and not may_lack_it):
         raise ConfigError(f"encoder {name!r}: write {family.usage!r} ({family.description})")
-    if name.startswith(RANDOM) and not family.has_random:
+    if is_random(name) and not family.has_random:
         raise ConfigError(f"encoder {name!r}: {prefix} has no weights that could be random")
     return family
 
@@ -117,5 +116,5 @@ def make_encoder(name: str, wanted: Wanted | None = None) -> Encoder[Any]:
     wanted = wanted or Wanted()
     family = check_encoder(name, wanted.options)
     model = name.removeprefix(RANDOM).partition(":")[2]
-    prefix = RANDOM if name.startswith(RANDOM) else ""
+    prefix = RANDOM if is_random(name) else ""
     return family.make(replace(wanted, model=prefix + model))

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from recsys.content.encoder import Encoder
-from recsys.content.encoders import ENCODERS, RANDOM, make_encoder
+from recsys.content.encoders import ENCODERS, make_encoder
 from recsys.content.family import EncoderFamily, Wanted
+from recsys.content.random_networks import RANDOM
 from recsys.content.store import VectorStore
 from recsys.errors import ConfigError
 

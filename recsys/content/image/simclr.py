@@ -16,9 +16,7 @@ from recsys.content.simclr import Task, learn_weights, read_inputs
 
 __all__ = ["simclr_encoder"]
 
-VERSION = (
-    "image-1"  # of the augmentations and settings: what was learnt with another is learnt anew
-)
+VERSION = "image-1"  # of views and settings: what was learnt with another is learnt anew
 SMALL = "efficientnet-lite0"  # fast to train without a GPU
 SIDE = 64  # pixels of a view
 SOURCE = Preprocess(96, 96, "bicubic")  # what views are cut out of

@@ -18,7 +18,7 @@ from recsys.content.audio import decode
 from recsys.content.audio.decode import read_sound, resample
 from recsys.content.audio.mel import VGGISH, MelWindows
 from recsys.content.encoder import Unreadable
-from recsys.content.file_encoder import decode_all
+from recsys.content.file_encoder import Failure, decode_all
 
 RATE = 16_000
 Samples = NDArray[np.float32]
@@ -225,5 +225,5 @@ def test_worker_processes_hear_the_same(tmp_path: Path) -> None:
     here, there = (list(decode_all(windows, paths, workers)) for workers in (0, 1))
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert isinstance(here[2], str) and here[2].startswith("not a sound")
+    assert isinstance(here[2], Failure) and here[2].reason.startswith("not a sound")
     assert pickle.loads(pickle.dumps(windows)) == windows  # noqa: S301
