@@ -26,7 +26,7 @@ from recsys.towers.saved import load_towers
 
 __all__ = ["Recommender", "label_items"]
 
-LONGEST_LABEL = 100  # letters; a catalogue without titles may have long texts
+LONGEST_LABEL = 60  # letters; a catalogue without titles may have long texts
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.content.encoder import Model
-from recsys.content.random_networks import seeded
 from recsys.device import autocast, pick_device, to_device
 
-__all__ = ["as_model", "random_net"]
-
-random_net = seeded
+__all__ = ["as_model"]
 
 
 def as_model(net: nn.Module, dim: int, device: str) -> Model:

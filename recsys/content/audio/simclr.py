@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ from recsys.content.encoder import Model
 from recsys.content.family import Wanted
 from recsys.content.file_encoder import FileEncoder
 from recsys.content.learnt import Arrays, digest_arrays
-from recsys.content.random_networks import RANDOM, is_random
+from recsys.content.pretrained import precision
+from recsys.content.random_networks import RANDOM, is_random, seeded
 from recsys.content.simclr import Task, learn_weights, read_inputs
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 __all__ = ["STARTS", "Pieces", "simclr_sound_encoder"]
 
@@ -96,6 +94,7 @@ def simclr_sound_encoder(wanted: Wanted) -> FileEncoder:
     arrays = learn_weights(wanted, name, weights, VERSION, _learn)
     start = STARTS[name]
     full = encoder_name(f"simclr-sound-{name}", digest_arrays(arrays)[:12], start.reads)
+    full += precision(wanted.device)
     return FileEncoder(
         full if weights else RANDOM + full,
         start.reads,
@@ -181,9 +180,9 @@ def _learn(task: Task) -> Arrays:
     return weights_of(net)
 
 
-def _net(name: str, weights: Path | None, seed: int) -> "nn.Module":
-    """Make the net to start from; of given weights it keeps the batch norms' statistics."""
-    from recsys.content.audio import musicnn, nets, panns, small_net, vggish
+def _net(name: str, weights: Path | None, seed: int) -> Any:
+    """Make the net (of torch) to start from; of given weights it keeps the batch norms' statistics."""
+    from recsys.content.audio import musicnn, panns, small_net, vggish
 
     match name:
         case "aisfx":
@@ -193,7 +192,7 @@ def _net(name: str, weights: Path | None, seed: int) -> "nn.Module":
         case "vggish":
             net = vggish.vggish_net(weights, seed)
         case _:
-            net = nets.random_net(small_net.SmallNet, seed)
+            net = seeded(small_net.SmallNet, seed)
     if weights is not None:
         for key, parameter in net.named_parameters():
             parameter.requires_grad_(not key.startswith(STARTS[name].kept))

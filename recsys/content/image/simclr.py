@@ -11,6 +11,7 @@ from recsys.content.file_encoder import FileEncoder
 from recsys.content.image.backbones import BACKBONES, Backbone, weights_file
 from recsys.content.image.preprocess import Preprocess
 from recsys.content.learnt import Arrays, digest_arrays
+from recsys.content.pretrained import precision
 from recsys.content.random_networks import RANDOM, is_random
 from recsys.content.simclr import Task, learn_weights, read_inputs
 
@@ -46,6 +47,7 @@ def simclr_encoder(wanted: Wanted) -> FileEncoder:
         weights = weights_file(backbone.name, "" if start in BACKBONES else start)
     arrays = learn_weights(wanted, backbone.name, weights, VERSION, _learn)
     name = f"simclr-{backbone.name}@{digest_arrays(arrays)[:12]}/{READ.tag}"
+    name += precision(wanted.device)
     return FileEncoder(
         name if weights else RANDOM + name, READ, lambda: _model(arrays, backbone, wanted.device)
     )

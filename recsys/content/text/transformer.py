@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ from recsys.content.random_networks import RANDOM, is_random, random_network, ra
 from recsys.content.text.text_encoder import TextEncoder
 from recsys.content.weights.find import find_weights
 from recsys.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["POOLINGS", "EmbeddingTables", "embedding_tables", "transformer_encoder"]
 
@@ -161,7 +158,7 @@ class _Network:
         return numbers
 
 
-def _pool(hidden: "Tensor", mask: "Tensor", pooling: str) -> "Tensor":
+def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
     """Pool hidden ``(n, tokens, width)`` where ``mask`` ``(n, tokens)`` is 1, to ``(n, width)``."""
     if pooling == "cls":
         return hidden[:, 0]
@@ -172,7 +169,7 @@ def _pool(hidden: "Tensor", mask: "Tensor", pooling: str) -> "Tensor":
     return _mean(hidden, mask)
 
 
-def _mean(hidden: "Tensor", mask: "Tensor") -> "Tensor":
+def _mean(hidden: Any, mask: Any) -> Any:
     """Mean over the tokens where ``mask`` is 1, in single precision; NaN where there is none."""
     weights = mask[..., None].float()
     return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
