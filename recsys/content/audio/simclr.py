@@ -181,7 +181,7 @@ def _learn(task: Task) -> Arrays:
 
 
 def _net(name: str, weights: Path | None, seed: int) -> Any:
-    """Make the net (of torch) to start from; of given weights it keeps the batch norms' statistics."""
+    """Make the torch net to start from; given weights keep the batch norms' statistics."""
     from recsys.content.audio import musicnn, panns, small_net, vggish
 
     match name:
