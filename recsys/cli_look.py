@@ -59,7 +59,7 @@ def _similar(
 def _search(
     query: Annotated[str, typer.Argument(help='Such as "dark space opera", or a file.')],
     run: RunFolder = None,
-    content: Annotated[str | None, typer.Option(help="A [content.NAME] of the run.")] = None,
+    content: Annotated[str | None, typer.Option(help="A content of the run, by its NAME.")] = None,
     file: Annotated[bool, typer.Option("--file", help="The query is an image or sound.")] = False,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
 ) -> None:

@@ -6,6 +6,7 @@ A killed process must leave nothing half-made, and a file must be recognisable b
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,15 +40,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(path)
-    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
-    for leftover in (partial, old):
-        remove_folder(leftover)
+    old = path.with_name(f".{path.name}.old")
+    remove_folder(old)
+    _remove_leftovers(path)
+    # Another process may be writing the same folder: each has a partial one of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.mkdir()
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        remove_folder(partial)
+        raise
     if path.exists():
         path.rename(old)
     partial.rename(path)
     remove_folder(old)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the partial folders of processes that were killed, and this one's own."""
+    for leftover in path.parent.iterdir():
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial", leftover.name)
+        if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
+            remove_folder(leftover)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def restore_folder(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files are whole or absent."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,17 @@ def test_a_changed_file_has_another_digest_in_the_same_process(tmp_path: Path) -
     before = digest_file(path)
     path.write_text("two")
     assert digest_file(path) != before
+
+
+def test_two_writers_of_a_folder_do_not_touch_each_others(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    killed = tmp_path / ".run.999999999.partial"
+    killed.mkdir()
+    other = tmp_path / f".run.{os.getppid()}.partial"
+    other.mkdir()
+    with atomic_folder(path) as partial:
+        (partial / "a").touch()
+    assert other.exists() and not killed.exists() and (path / "a").exists()
+    with pytest.raises(ValueError, match="failed"), atomic_folder(path) as partial:
+        raise ValueError("failed")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "run"]

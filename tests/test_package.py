@@ -36,7 +36,7 @@ def test_the_docstring_names_packages_that_exist() -> None:
     from importlib.util import find_spec
 
     names = re.findall(r"^    (\w+)  ", recsys.__doc__ or "", flags=re.MULTILINE)
-    assert names[:3] == ["data", "content", "towers"]
+    assert names[:4] == ["data", "content", "probing", "towers"]
     assert len(names) >= 10
     for name in names:
         assert find_spec(f"recsys.{name}") is not None, name

@@ -3,7 +3,7 @@
     python pipelines/benchmarks/encode.py [DATA_ROOT] [ITEMS]
 
 For MiniLM on the plots of MovieLens 1M and EfficientNet-Lite0 on its posters, items per second, all
-in one run, seven rounds in turn, medians:
+in one run, five rounds in turn, medians:
 
 - model: the model on batches that lie prepared in memory: nothing can be faster,
 - stored: what ``recsys embed`` does: reading, preparing, encoding, writing to the store,
@@ -32,7 +32,7 @@ from recsys.content.file_encoder import FileEncoder
 from recsys.content.store import VectorStore
 from recsys.content.weights.find import find_weights
 
-ROUNDS = 7
+ROUNDS = 5
 BATCH = 64
 SIZES = (10_000, 100_000)
 

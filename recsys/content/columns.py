@@ -54,12 +54,12 @@ def paths(columns: pd.DataFrame, folder: Path) -> list[Path | None]:
             f"catalogue: column {name!r} holds {strange[0]!r}; expected paths of files, as text"
         )
     cells = [cell.strip() if isinstance(cell, str) else "" for cell in columns[name]]
-    for cell in cells:
-        if cell.startswith(("http://", "https://")):
-            raise DataError(
-                f"catalogue: column {name!r} holds web addresses ({cell}); download the files and "
-                "give their paths"
-            )
+    named = [cell for cell in cells if cell]
+    if named and all(cell.startswith(("http://", "https://")) for cell in named):
+        raise DataError(
+            f"catalogue: column {name!r} holds web addresses ({named[0]}); download the files and "
+            "give their paths"
+        )
     return [folder / cell if cell else None for cell in cells]
 
 
@@ -95,7 +95,7 @@ def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
     """
     read = []
     for name in columns:
-        column = columns[name]
+        column = _with_points(columns[name])
         numbers = _years(column)
         if numbers is None:
             numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
@@ -108,6 +108,18 @@ def number_rows(columns: pd.DataFrame) -> list[tuple[float, ...]]:
             )
         read.append(numbers.tolist())
     return list(zip(*read, strict=True))
+
+
+def _with_points(column: pd.Series) -> pd.Series:
+    """A column of decimal commas ("47,28") with points; any other as it is."""
+    there = column.dropna()
+    if not pd.api.types.is_string_dtype(there) or not len(there):
+        return column
+    cells = there.str.strip()
+    has_comma = cells.str.fullmatch(r"[-+]?\d+,\d+")
+    if not has_comma.any() or not (has_comma | cells.str.fullmatch(r"[-+]?\d*")).all():
+        return column
+    return column.str.strip().str.replace(",", ".", regex=False)
 
 
 def _years(column: pd.Series) -> NDArray[np.float64] | None:

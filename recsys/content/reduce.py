@@ -52,11 +52,12 @@ class Reduction:
             DataError: ``dim`` is above the width, or PCA has fewer rows than that.
         """
         width = vectors.shape[1]
-        if dim > width or (kind == "pca" and dim > len(rows)):
-            raise DataError(
-                f"reduce: dim = {dim} is more than the width {width} or the {len(rows):,} training "
-                "items that have this content; take a smaller one"
-            )
+        limits = {f"the width {width}": width}
+        if kind == "pca":
+            limits[f"the {len(rows):,} training items that have this content"] = len(rows)
+        for what, limit in limits.items():
+            if dim > limit:
+                raise DataError(f"reduce: dim = {dim} is more than {what}; take a smaller one")
         if kind == "random":
             axes = np.random.default_rng(seed).standard_normal((width, dim)) / np.sqrt(dim)
             return cls(np.zeros(width, np.float32), axes.astype(np.float32))

@@ -61,11 +61,12 @@ class Command:
     def go(self, *, force: bool = False) -> list[str]:
         """Do all stages and record the run; return one line for each minimum that was missed."""
         check_minimum(self.run.config.evaluation)
-        self._keep_config()
+        self.out.mkdir(parents=True, exist_ok=True)
         tracker = open_tracker(self.run.config, self.out)
         done = False
         try:
             perform_stages(replace(self.run, tracker=tracker), force=force, tell=tell)
+            self._keep_config()
             done = True
         finally:
             self._record(tracker, done=done)
@@ -77,8 +78,9 @@ class Command:
 
     def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
         """Do one stage with what earlier stages left."""
-        self._keep_config()
-        return perform_stages(self.run, (name,), force=force, tell=tell)
+        facts = perform_stages(self.run, (name,), force=force, tell=tell)
+        self._keep_config()  # not before: what failed has not changed the folder
+        return facts
 
     def report(self) -> dict[str, Any]:
         """The figures of the run, as in ``report/metrics.json``."""

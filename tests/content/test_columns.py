@@ -75,3 +75,9 @@ def test_missing_dates_are_missing_numbers() -> None:
 def test_a_column_of_words_is_refused_as_numbers() -> None:
     with pytest.raises(DataError, match="'colour' has no numbers, its first cell is 'red'"):
         number_rows(pd.DataFrame({"colour": [None, "red"]}))
+
+
+def test_decimal_commas_are_numbers_and_no_dates() -> None:
+    prices = pd.DataFrame({"price": ["47,28", "8,56", None, " 4,0", "12"]})
+    rows = [row[0] for row in number_rows(prices)]
+    assert rows[:2] == [47.28, 8.56] and np.isnan(rows[2]) and rows[3:] == [4.0, 12.0]
