@@ -42,7 +42,7 @@ $(VENV)/.dev: pyproject.toml .ci/constraints.txt | check-tools
 	@echo "installing recsys and its tools into $(VENV) (some minutes the first time)"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[demo,dev]'
-	@RECSYS_WEIGHTS=$(WEIGHTS) $(BIN)/recsys weights fetch musicnn-mtt aisfx \
+	@RECSYS_WEIGHTS=$(WEIGHTS) $(BIN)/recsys weights fetch musicnn-mtt musicnn-msd aisfx \
 		|| echo "the tests that need these weights are skipped"
 	@touch $@ $(VENV)/.demo
 
