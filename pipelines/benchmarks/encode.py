@@ -10,7 +10,7 @@ in one run, five rounds in turn, medians:
 - usual: what people write: ``SentenceTransformer.encode``, a loop over files,
 - again: the same catalogue a second time, out of the store.
 
-Then the peak memory of encoding, with vectors mapped from disk, at two sizes of a catalogue.
+Before that, the peak memory of encoding, vectors mapped from disk, at two sizes of a catalogue.
 """
 
 import json
@@ -44,15 +44,16 @@ def main(data_root: Path, n_items: int) -> None:
     items = [json.loads(line) for line in lines]
     plots = [item["plot_omdb"] for item in items if item.get("plot_omdb")][:n_items]
     posters = [folder / item["poster"] for item in items if item.get("poster")][:n_items]
+    print("| texts | vectors on disk | peak memory |\n|--:|--:|--:|")
+    for n in SIZES:  # first, each in its own process: what its parent used stays counted
+        process = multiprocessing.get_context("spawn").Process(target=peak_memory, args=(plots, n))
+        process.start()
+        process.join()
+    print()
     print("| encoder | model alone | stored | of the model | usual way | again |")
     print("|---|--:|--:|--:|--:|--:|")
     show("sbert:all-MiniLM-L6-v2", plots, *of_texts(plots))
     show("efficientnet-lite0", posters, *of_files("efficientnet-lite0", posters))
-    print("\n| texts | vectors on disk | peak memory |\n|--:|--:|--:|")
-    for n in SIZES:  # each in a process of its own: memory that was used once stays counted
-        process = multiprocessing.get_context("spawn").Process(target=peak_memory, args=(plots, n))
-        process.start()
-        process.join()
 
 
 def peak_memory(plots: list[str], n: int) -> None:
