@@ -176,8 +176,14 @@ class TowersConfig(Section):
 
     dim: int = Field(default=128, ge=2, le=4096)  # of a vector: all members together
     members: int = Field(default=2, ge=1)  # independent models side by side in a vector
+    encoder: Literal["means", "attention", "gru", "transformer"] = "means"  # of the history
     history: int = Field(default=100, ge=1)  # how many of the last items the user tower reads
+    history_items: Literal["own", "shared"] = "own"  # a past item's vector: its own table's, or
+    # the item tower's, which knows content too
     speeds: int = Field(default=4, ge=1)  # means of the history, each with a rate of forgetting
+    layers: int = Field(default=2, ge=1)  # of the transformer or the GRU
+    heads: int = Field(default=2, ge=1)  # of attention, in each member
+    dropout: float = Field(default=0.2, ge=0, lt=1)  # inside the transformer or the GRU
     history_dropout: float = Field(default=0.2, ge=0, lt=1)  # of the vectors of past items
     item_dropout: float = Field(default=0.2, ge=0, lt=1)  # of past items as a whole
     user_id: bool = False  # a learned vector a user, beside the history
@@ -199,7 +205,12 @@ class TrainingConfig(Section):
     epochs: int = Field(default=60, ge=1)  # at most; early stopping chooses on validation NDCG@10
     patience: int = Field(default=3, ge=1)  # scorings without a better one before it stops
     score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
+    prefixes: Literal["one", "all"] = "one"  # of a user's sequence an epoch: a random one, or all
+    user_balance: float = Field(
+        default=0.5, ge=0, le=1
+    )  # with all prefixes: 0, every position counts alike; 1, every user
     batch_size: int = Field(default=128, ge=1)  # users
+    precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products on the CPU
     horizon: int = Field(default=10, ge=1)  # items after the cut that are to be guessed
     target_decay: float = Field(default=0.1, ge=0)  # the j-th of them weighs exp(-target_decay j)
     user_dropout: float = Field(default=0.5, ge=0, le=1)  # share of users played as unknown

@@ -31,9 +31,13 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def autocast(device: torch.device) -> Iterator[None]:
-    """Compute in bf16 on CUDA, where it is fast; in float32 elsewhere, where results repeat."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+def autocast(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Multiply matrices in bf16: on CUDA always, on the CPU where ``precision`` is "bfloat16".
+
+    A CPU is fast at it only with AMX or the like; in float32 results repeat between machines.
+    """
+    lower = device.type == "cuda" or precision == "bfloat16"
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=lower):
         yield
 
 

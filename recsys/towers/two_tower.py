@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
-from recsys.towers.histories import Histories
-from recsys.towers.item_tower import ItemTower, cut_members
+from recsys.towers.histories import Histories, Places
+from recsys.towers.item_tower import ItemTower
 from recsys.towers.user_tower import UserTower
 
 __all__ = ["TwoTower"]
@@ -67,18 +67,29 @@ class TwoTower(nn.Module):
         """What the cosine is divided by: the smaller, the sharper."""
         return float(torch.exp(-self.log_scale.detach()))
 
-    def forward(self, users: Tensor, histories: Histories, items: Tensor | None) -> Tensor:
-        """Return each member's scores of users ``(b,)`` for items ``(c,)``, all items when None.
+    def queries(
+        self,
+        users: Tensor,
+        histories: Histories,
+        items: Tensor | None = None,
+        places: Places | None = None,
+    ) -> Tensor:
+        """Return vectors of users ``(b,)`` after their histories, ``(b, d)``.
 
-        Returns:
-            ``(members, b, c)``; their mean over the members is the score that is served.
+        Args:
+            users: numbers; -1 is unknown.
+            histories: of these users.
+            items: vectors of all items ``(n_items, d)``, if they have been computed already.
+            places: see `UserTower.forward`; the result is ``(p, d)`` then.
         """
-        members = self.config.members
-        user_parts = cut_members(self.users(users, histories), members)
-        item_parts = cut_members(self.items(items), members)
-        cosines = torch.einsum("bmw,cmw->mbc", user_parts, item_parts) * members
-        scores: Tensor = cosines * self.log_scale.exp()
-        return scores
+        if self.config.history_items == "own":
+            taken = self.log_scale  # not looked at
+        elif items is None:
+            taken = self.items(histories.items)
+        else:
+            taken = items[histories.items]
+        vectors: Tensor = self.users(users, histories, taken, places)
+        return vectors
 
     @torch.no_grad()
     def item_vectors(self) -> NDArray[np.float32]:
@@ -98,6 +109,6 @@ class TwoTower(nn.Module):
         for start in range(0, len(users), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(users)))
             numbers = torch.from_numpy(users[rows]).long().to(self.device)
-            block = self.users(numbers, Histories.of(recent.take(rows), self.device))
+            block = self.queries(numbers, Histories.of(recent.take(rows), self.device))
             vectors[rows] = block.float().cpu().numpy()
         return vectors

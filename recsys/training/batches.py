@@ -1,4 +1,8 @@
-"""Batches: every epoch each user is cut at a random point; what came next is to be guessed."""
+"""Batches: which parts of the users' sequences a step learns from, and what came next.
+
+``prefixes = "one"``: every epoch each user is cut at a random point. ``"all"``: every prefix of a
+sequence at once, read from windows of the sequence.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +15,10 @@ from recsys.data.ragged import Ragged
 
 __all__ = ["Batch", "draw_batches", "steps_per_epoch", "target_weights"]
 
+POOL = 16  # batches whose windows are sorted by length, so that attention sees little padding
+
+Whole = NDArray[np.int64]
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -18,20 +26,39 @@ class Batch:
 
     Attributes:
         users: user numbers, int32 ``(b,)``; -1 where the user is played as unknown.
-        histories: what came before the cut, oldest first, ``b`` rows.
-        targets: what came after it, ``b`` rows, none of them empty.
+        histories: what they took, oldest first, ``b`` rows.
+        rows: the history of each position that is learnt from, int64 ``(p,)``, not decreasing.
+        newest: the newest item of what each position knows, a place in ``histories.values``; -1:
+            it knows nothing. int64 ``(p,)``.
+        targets: what came next, ``p`` rows, none of them empty.
+        weights: of the positions, float32 ``(p,)``.
         positives: everything the users ever took: never a negative, ``b`` rows.
     """
 
     users: NDArray[np.int32]
     histories: Ragged
+    rows: Whole
+    newest: Whole
     targets: Ragged
+    weights: NDArray[np.float32]
     positives: Ragged
 
 
-def steps_per_epoch(n_users: int, batch_size: int) -> int:
-    """How many batches an epoch over ``n_users`` users with interactions has."""
-    return -(-n_users // batch_size)
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """Stretches of sequences: user, first item and the item behind the last, ``(n,)`` each."""
+
+    users: Whole
+    begins: Whole
+    ends: Whole
+
+
+def steps_per_epoch(sequences: Ragged, config: TrainingConfig, history: int) -> int:
+    """How many batches an epoch has."""
+    lengths = sequences.lengths
+    if config.prefixes == "one":
+        return -(-int((lengths > 0).sum()) // config.batch_size)
+    return -(-int(_windows_of(lengths, history).sum()) // config.batch_size)
 
 
 def draw_batches(
@@ -39,8 +66,10 @@ def draw_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch: the same for the same seed and epoch.
 
-    A user with n items is cut before item c, c uniform in 0..n-1: the (at most ``history``) items
-    before it are the history, the (at most ``config.horizon``) from it on are the targets.
+    With one prefix, a user with n items is cut before item c, c uniform in 0..n-1: the (at most
+    ``history``) items before it are what is known, the (at most ``config.horizon``) from it on are
+    the targets. With all prefixes, windows of at most ``history`` items are drawn, as many as the
+    sequence is long, and the targets of each of their items are those that follow it.
 
     Args:
         sequences: every user's items, oldest first, ``n_users`` rows.
@@ -50,25 +79,34 @@ def draw_batches(
         epoch: counted from 1.
     """
     random = np.random.default_rng([seed, epoch])
-    order = random.permutation(np.flatnonzero(sequences.lengths))
-    for start in range(0, len(order), config.batch_size):
-        users = order[start : start + config.batch_size]
-        lengths = sequences.lengths[users]
-        cuts = (random.random(len(users)) * lengths).astype(np.int64)
+    if config.prefixes == "one":
+        windows = _cuts(sequences.lengths, history, random)
+        chosen = _in_order(windows, config.batch_size)
+    else:
+        windows = _windows(sequences.lengths, history, random)
+        chosen = _by_length(windows, config.batch_size, random)
+    for rows in chosen:
+        users, begins, ends = windows.users[rows], windows.begins[rows], windows.ends[rows]
         unknown = random.random(len(users)) < config.user_dropout
-        begins = sequences.indptr[users]
+        starts = sequences.indptr[users]
+        histories = _spans(sequences, starts + begins, starts + ends)
+        known, newest, after = _positions(histories, begins, ends, config.prefixes == "all")
+        nexts = starts[known] + after
+        stops = np.minimum(nexts + config.horizon, sequences.indptr[users + 1][known])
+        lengths = sequences.lengths[users].astype(np.float32)
         yield Batch(
             users=np.where(unknown, -1, users).astype(np.int32),
-            histories=_spans(sequences, begins + np.maximum(cuts - history, 0), begins + cuts),
-            targets=_spans(
-                sequences, begins + cuts, begins + np.minimum(cuts + config.horizon, lengths)
-            ),
+            histories=histories,
+            rows=known,
+            newest=newest,
+            targets=_spans(sequences, nexts, stops),
+            weights=_position_weights(lengths[known], config),
             positives=sequences.take(users),
         )
 
 
 def target_weights(targets: Ragged, decay: float) -> NDArray[np.float32]:
-    """Weights ``(t,)`` that fall with the distance from the cut and sum to 1 for every user."""
+    """Weights ``(t,)`` that fall with the distance and sum to 1 for every row of targets."""
     rows = targets.row_numbers
     distance = np.arange(len(rows)) - targets.indptr[:-1][rows]
     weights = np.exp(-decay * distance)
@@ -76,7 +114,76 @@ def target_weights(targets: Ragged, decay: float) -> NDArray[np.float32]:
     return shares
 
 
-def _spans(sequences: Ragged, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Ragged:
+def _position_weights(lengths: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:
+    """Weights of positions of users with sequences of these lengths, ``(p,)``."""
+    if config.prefixes == "one":
+        return np.ones_like(lengths)
+    return lengths ** np.float32(-config.user_balance)
+
+
+def _cuts(lengths: Whole, history: int, random: np.random.Generator) -> _Windows:
+    """What is known of each user before a random cut, users in random order."""
+    users = random.permutation(np.flatnonzero(lengths))
+    cuts = (random.random(len(users)) * lengths[users]).astype(np.int64)
+    return _Windows(users, np.maximum(cuts - history, 0), cuts)
+
+
+def _windows_of(lengths: Whole, history: int) -> Whole:
+    """How many windows each user has: enough to read the whole sequence but its last item."""
+    count: Whole = np.where(lengths > 0, np.maximum(1, -(-(lengths - 1) // history)), 0)
+    return count
+
+
+def _windows(lengths: Whole, history: int, random: np.random.Generator) -> _Windows:
+    """Windows at random places, in random order; a short sequence is one window."""
+    users = random.permutation(np.repeat(np.arange(len(lengths)), _windows_of(lengths, history)))
+    readable = lengths[users] - 1  # the last item is only a target
+    room = np.maximum(readable - history, 0)
+    begins = (random.random(len(users)) * (room + 1)).astype(np.int64)
+    return _Windows(users, begins, np.minimum(begins + history, readable))
+
+
+def _in_order(windows: _Windows, batch_size: int) -> Iterator[Whole]:
+    for start in range(0, len(windows.users), batch_size):
+        yield np.arange(start, min(start + batch_size, len(windows.users)))
+
+
+def _by_length(windows: _Windows, batch_size: int, random: np.random.Generator) -> Iterator[Whole]:
+    """Batches of windows of similar length; the batches in random order."""
+    order = np.arange(len(windows.users))
+    lengths = windows.ends - windows.begins
+    pool = POOL * batch_size
+    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    batches = [
+        part[np.argsort(lengths[part], kind="stable")][start : start + batch_size]
+        for part in pools
+        for start in range(0, len(part), batch_size)
+    ]
+    for number in random.permutation(len(batches)):
+        yield batches[number]
+
+
+def _positions(
+    histories: Ragged, begins: Whole, ends: Whole, every: bool
+) -> tuple[Whole, Whole, Whole]:
+    """History, newest known item and next item (a place in the sequence) of each position.
+
+    Nothing at all is known before the first item of a sequence: a position like any other.
+    """
+    if not every:
+        rows = np.arange(len(histories))
+        return rows, np.where(histories.lengths > 0, histories.indptr[1:] - 1, -1), ends
+    inside = histories.row_numbers
+    after = begins[inside] + np.arange(len(inside)) - histories.indptr[inside] + 1
+    first = np.flatnonzero(begins == 0)
+    rows = np.concatenate([first, inside])
+    order = np.argsort(rows, kind="stable")
+    newest = np.concatenate([np.full(len(first), -1), np.arange(len(inside))])
+    nexts = np.concatenate([np.zeros(len(first), dtype=np.int64), after])
+    return rows[order], newest[order], nexts[order]
+
+
+def _spans(sequences: Ragged, starts: Whole, stops: Whole) -> Ragged:
     """The values from each start up to its stop."""
     lengths = stops - starts
     indptr = np.concatenate([[0], np.cumsum(lengths)])

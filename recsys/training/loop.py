@@ -17,8 +17,9 @@ from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
 from recsys.device import autocast, to_device
 from recsys.errors import DataError, TrainingDiverged
-from recsys.towers.histories import Histories
-from recsys.towers.losses import log_q_correction, multi_positive_softmax
+from recsys.towers.full_softmax import Targets, full_softmax
+from recsys.towers.histories import Histories, Places
+from recsys.towers.item_tower import cut_members
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch, target_weights
 
@@ -92,7 +93,7 @@ def train(
     if not len(rows):
         raise DataError("training: no interactions to learn from")
     towers, sequences = learner.towers, rows.histories()
-    steps = steps_per_epoch(int((sequences.lengths > 0).sum()), config.batch_size)
+    steps = steps_per_epoch(sequences, config, towers.config.history)
     probabilities = _in_batch_probabilities(rows, config)
     for epoch in range(learner.epoch + 1, until + 1):
         towers.train()
@@ -122,7 +123,7 @@ def _step(
     """Learn from one batch; return its loss without waiting for it."""
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    loss = _loss(learner.towers, batch, probabilities, config.target_decay)
+    loss = _loss(learner.towers, batch, probabilities, config)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
@@ -134,34 +135,49 @@ def _loss(
     towers: TwoTower,
     batch: Batch,
     probabilities: NDArray[np.float32] | None,
-    target_decay: float,
+    config: TrainingConfig,
 ) -> Tensor:
-    """The loss of a batch against all items, or against its own targets; mean over members."""
-    device = towers.device
-    targets, positives = batch.targets, batch.positives
-    items = None if probabilities is None else np.unique(targets.values)
-    scored = None if items is None else to_device(items.astype(np.int64), device)
-    with autocast(device):
-        scores = towers(
+    """The loss of a batch; mean over members."""
+    device, members = towers.device, towers.config.members
+    places = None  # each history as a whole, which an encoder may have a shorter way to
+    if config.prefixes == "all":
+        places = Places(to_device(batch.rows, device), to_device(batch.newest, device))
+    with autocast(device, config.precision):
+        items = towers.items()  # (n, d)
+        queries = towers.queries(
             to_device(batch.users.astype(np.int64), device),
             Histories.of(batch.histories, device),
-            scored,
-        ).float()
-    columns, taken = targets.values.astype(np.int64), positives.values.astype(np.int64)
-    taken_rows = positives.row_numbers
-    if items is not None and probabilities is not None:
-        scores = log_q_correction(scores, to_device(probabilities[items], device))
-        here = np.isin(taken, items)
-        columns, taken = np.searchsorted(items, columns), np.searchsorted(items, taken[here])
-        taken_rows = taken_rows[here]
+            items,
+            places,
+        )  # (p, d)
+    taken = Histories.of(batch.positives, device)
     # An item that nobody could take yet is no negative: its content would be learnt to be bad.
-    known = towers.items.known if items is None else towers.items.known[scored]
-    barred = (~known).repeat(len(batch.users), 1)
-    barred[to_device(taken_rows, device), to_device(taken, device)] = True
-    rows = to_device(targets.row_numbers, device)
-    chosen = to_device(columns, device)
-    weights = to_device(target_weights(targets, target_decay), device)
-    losses = [multi_positive_softmax(own, barred, rows, chosen, weights) for own in scores]
+    barred = (~towers.items.known).repeat(len(batch.users), 1)
+    barred[taken.rows, taken.items] = True
+    weights = target_weights(batch.targets, config.target_decay)
+    rows = batch.targets.row_numbers
+    weights = weights * batch.weights[rows]
+    targets = Targets(
+        to_device(rows, device),
+        to_device(batch.targets.values.astype(np.int64), device),
+        to_device(weights / weights.sum(), device),
+    )
+    losses = [
+        full_softmax(
+            query,
+            item,
+            towers.log_scale.exp(),
+            targets,
+            barred,
+            to_device(batch.rows, device),
+            dtype=torch.bfloat16 if config.precision == "bfloat16" else torch.float32,
+        )
+        for query, item in zip(
+            cut_members(queries * math.sqrt(members), members).unbind(1),
+            cut_members(items * math.sqrt(members), members).unbind(1),
+            strict=True,
+        )
+    ]
     return torch.stack(losses).mean()
 
 
