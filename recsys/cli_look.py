@@ -1,4 +1,4 @@
-"""The commands that look at finished runs: show, similar, search, summary, compare."""
+"""The commands that look at finished runs: show, why, similar, search, summary, compare."""
 
 import json
 from pathlib import Path
@@ -24,6 +24,7 @@ def add_look_commands(app: typer.Typer) -> None:
     """Add them to the command line."""
     for name, command in (
         ("show", _show),
+        ("why", _why),
         ("similar", _similar),
         ("search", _search),
         ("summary", _summary),
@@ -42,6 +43,29 @@ def _show(
     from recsys.stages.summary import user_table
 
     output.print(user_table(Recommender.load(_newest(run)), user, k))
+
+
+def _why(
+    user: Annotated[str, typer.Option(help="A user id.")],
+    item: Annotated[str, typer.Option(help="An item id.")],
+    run: RunFolder = None,
+    past: Annotated[
+        list[str] | None, typer.Option(help="Only this item of the history; may be repeated.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many past items.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a user's score of an item is made of."""
+    from recsys.recommenders.explain import explain
+    from recsys.recommenders.recommender import Recommender
+    from recsys.stages.why import why_json, why_tables
+
+    recommender = Recommender.load(_newest(run))
+    found = explain(recommender, user, item, past=past or None, k=k)
+    if as_json:
+        output.print_json(json.dumps(why_json(recommender, found)))
+    else:
+        output.print(why_tables(recommender, found))
 
 
 def _similar(

@@ -146,6 +146,10 @@ def test_looking_at_a_run(shop: Path) -> None:
     assert "gets" in shown
     near = call("similar", "--item", "T-4", "--run", "runs/tea", cwd=shop).stdout
     assert "T-4" in near
+    why = call("why", "--user", "K007", "--item", "T-4", cwd=shop).stdout
+    assert "K007" in why and "id" in why and "knock-out" in why
+    told = json.loads(call("why", "--user", "K007", "--item", "T-4", "--json", cwd=shop).stdout)
+    assert sum(p["value"] for p in told["item"]["parts"]) == pytest.approx(told["score"], abs=1e-5)
     compared = call("compare", "runs/tea", "runs/tea", cwd=shop).stdout
     assert "two-tower" in compared
     checked = call("check", "tea.toml", cwd=shop).stdout
@@ -176,6 +180,8 @@ def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
         (["run", "tea.toml", "--seeds", "a"], 2, "expected numbers such as 0,1,2"),
         (["run"], 2, "Missing argument"),
         (["show", "--user", "nobody"], 1, "unknown user id"),
+        (["why", "--user", "nobody", "--item", "T-4"], 1, "unknown user id"),
+        (["why", "--user", "K006", "--item", "T-4", "--past", "T-1"], 1, "not in the history of"),
         (["train", "tea.toml", "--out", "runs/none"], 1, "not made yet"),
         (["run", "tea.toml", "data.user=Kunde"], 1, "no user column 'Kunde'"),
         (["run", "tea.toml", *SMALL, 'evaluation.minimum={"ndcg@10" = 2}'], 1, "below the minimum"),
