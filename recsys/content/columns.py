@@ -1,6 +1,6 @@
 """What the columns of a catalogue become before an encoder reads them: texts, labels, numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["labels", "number_rows", "paths", "texts"]
+__all__ = ["delimiters_of", "labels", "number_rows", "paths", "texts"]
 
 DELIMITERS = "|;,"  # tried in this order
 DELIMITED_SHARE = 0.05  # of the cells must hold a delimiter before cells are split at it
@@ -63,7 +63,14 @@ def paths(columns: pd.DataFrame, folder: Path) -> list[Path | None]:
     return [folder / cell if cell else None for cell in cells]
 
 
-def labels(columns: pd.DataFrame) -> list[tuple[str, ...]]:
+def delimiters_of(columns: pd.DataFrame) -> tuple[str | None, ...]:
+    """What the cells of each column are delimited by, None where they are one label each."""
+    return tuple(_delimiter(columns[name].tolist()) for name in columns)
+
+
+def labels(
+    columns: pd.DataFrame, delimiters: Sequence[str | None] | None = None
+) -> list[tuple[str, ...]]:
     """Collect each item's labels, in the order of its cells, ``()`` where it has none.
 
     A cell is a list, one label, or text delimited by "|", ";" or ",": the first of these that at
@@ -72,12 +79,13 @@ def labels(columns: pd.DataFrame) -> list[tuple[str, ...]]:
 
     Args:
         columns: one row an item.
+        delimiters: of each column, where they are known from other rows.
     """
     lists = []
-    for name in columns:
+    known = delimiters_of(columns) if delimiters is None else delimiters
+    for name, delimiter in zip(columns, known, strict=True):
         prefix = f"{name}=" if columns.shape[1] > 1 else ""
         cells = columns[name].tolist()
-        delimiter = _delimiter(cells)
         lists.append([[prefix + label for label in _labels(cell, delimiter)] for cell in cells])
     return [tuple(label for cell in cells for label in cell) for cells in zip(*lists, strict=True)]
 

@@ -76,8 +76,12 @@ class Interactions:
 
     def histories(self) -> Ragged:
         """Every user's items, oldest first: one row a user, ``n_users`` rows."""
-        counts = np.bincount(self.users, minlength=self.n_users)
-        return Ragged(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), self.items)
+        ends = np.cumsum(self.user_counts(), dtype=np.int64)
+        return Ragged(np.concatenate([[0], ends]), self.items)
+
+    def user_counts(self) -> NDArray[np.int64]:
+        """How many rows each user has, shape ``(n_users,)``."""
+        return np.bincount(self.users, minlength=self.n_users)
 
     def item_counts(self) -> NDArray[np.int64]:
         """How many rows each item has, shape ``(n_items,)``."""

@@ -85,6 +85,11 @@ class Split:
         """Items with training rows, ``(n_items,)``: what may be fitted, is fitted on these."""
         return self.train.item_counts() > 0
 
+    @property
+    def trained_users(self) -> NDArray[np.bool_]:
+        """Users with training rows, ``(n_users,)``: what may be fitted, is fitted on these."""
+        return self.train.user_counts() > 0
+
     def learnable(self, *, refit: bool) -> Interactions:
         """The rows to fit on: training, and with ``refit`` all that validation held back."""
         if not refit:
