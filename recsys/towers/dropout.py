@@ -1,4 +1,4 @@
-"""Dropout whose random numbers are cheap on a CPU, where drawing them can take a fifth of a step."""
+"""Dropout with cheap random numbers: drawing them can take a fifth of a step on a CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ def dropout(values: Tensor, probability: float, training: bool) -> Tensor:
         return values
     if values.device.type != "cpu":
         return F.dropout(values, probability, training)
-    least = round(probability * LEVELS)
+    least = min(round(probability * LEVELS), LEVELS - 1)
     words = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     random = words.view(torch.uint8)[: values.numel()].view(values.shape)
     scale = LEVELS / (LEVELS - least)

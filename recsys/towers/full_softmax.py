@@ -8,8 +8,9 @@ from torch import Tensor
 
 __all__ = ["Targets", "full_softmax"]
 
-BLOCK = 2**21  # scores in memory at a time; small enough to stay in a core's cache
-TINY = 1e-30
+BLOCK = 2**19  # scores in memory at a time; small enough to stay in a core's cache
+ROOM = 60.0  # exp(60) times any number of items is still a float32, and so is exp(-60)
+TINY = torch.finfo(torch.float32).tiny
 
 
 class Targets(NamedTuple):
@@ -43,8 +44,9 @@ def full_softmax(
 
     ``loss = sum over targets (r, i, w) of w * softplus(log sum_{n in N(r)} exp(s_rn) - s_ri)``
 
-    With smoothing e, each target's loss is ``(1 - e)`` of that plus ``e`` times the cross entropy
-    with the uniform distribution over the items that are not barred for everybody.
+    With smoothing e, the target is found with probability 1 - e, and with e any item that is not
+    barred for everybody (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
+    s_rn)`` is added.
 
     Gradients are computed along with the loss, three matrix products a block instead of the four
     that recomputing in the backward pass takes.
@@ -52,7 +54,7 @@ def full_softmax(
     Args:
         queries: of positions, ``(p, w)``.
         items: of all items, ``(n, w)``.
-        scale: one over the temperature, ``()``.
+        scale: one over the temperature, ``()``, at most 100.
         targets: what is to be found.
         barred: where an item is no negative, bool ``(g, n)``.
         groups: the row of ``barred`` of each position, int64 ``(p,)``.
@@ -62,7 +64,7 @@ def full_softmax(
     Returns:
         The loss, float32 ``()``.
     """
-    loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
+    loss: Tensor = _FullSoftmax.apply(
         queries, items, scale, targets, barred, groups, smoothing, dtype
     )
     return loss
@@ -87,7 +89,8 @@ class _FullSoftmax(torch.autograd.Function):
         positive = (queries[targets.rows] * items[targets.items]).sum(dim=1)  # (t,), cosines
         d_queries, d_items = torch.zeros_like(queries), torch.zeros_like(items)
         lower_items, flat = items.to(dtype), _uniform(barred, smoothing)
-        loss = queries.new_zeros(())
+        allowed = (~barred).float()  # to multiply with: several times faster than to mask
+        loss, excess = queries.new_zeros(()), (scale - ROOM).clamp_min(0)
         step = max(1, BLOCK // max(1, len(items)))
         bounds = torch.arange(0, len(queries) + step, step)
         edges = torch.searchsorted(targets.rows.cpu(), bounds).tolist()
@@ -96,24 +99,25 @@ class _FullSoftmax(torch.autograd.Function):
         for number, start in enumerate(bounds.tolist()[:-1]):
             block, own = slice(start, start + step), slice(edges[number], edges[number + 1])
             lower = queries[block].to(dtype)
-            # Cosines are at most 1: less the scale, no score overflows, and none needs its row's
-            # largest. Below a temperature of 1 / 100 all of a row might vanish: `TwoTower` stops it.
-            scores = room[: len(lower)].copy_((lower @ lower_items.T)).sub_(1.0).mul_(scale)
-            chances = scores.exp_().masked_fill_(barred[groups[block]], 0.0)
+            # Cosines are at most 1, so scores need not lose their row's largest, only what is too
+            # large for any. Below a temperature of 1 / 100, where `TwoTower` stops, all scores of a
+            # row might then be too small.
+            scores = room[: len(lower)].copy_(lower @ lower_items.T).mul_(scale).sub_(excess)
+            chances = scores.exp_().mul_(allowed[groups[block]])
             total = chances.sum(dim=1)
-            level = total.log() + scale  # (block,)
+            level = total.log() + excess  # (block,)
             rows, weights = targets.rows[own] - start, targets.weights[own]
             distance = level[rows] - scale * positive[own]
-            loss += ((1 - smoothing) * weights * F.softplus(distance)).sum()
-            share = (1 - smoothing) * weights * distance.sigmoid()
-            shares.append(share)
+            loss += (weights * F.softplus(distance)).sum()
+            share = weights * distance.sigmoid()
+            shares.append(share - smoothing * weights)
             of_row = level.new_zeros(len(level)).index_add(0, rows, share)
             if smoothing:
                 weight = smoothing * level.new_zeros(len(level)).index_add(0, rows, weights)
-                mean = scale * (queries[block] @ (items.T @ flat))
-                loss += (weight * (level - mean)).sum()
-                of_row += weight
-                d_queries[block] -= weight[:, None] * (items.T @ flat)
+                middle = items.T @ flat  # (w,): the mean of the items' vectors
+                loss += smoothing * scale * (weights * positive[own]).sum()
+                loss -= scale * (weight * (queries[block] @ middle)).sum()
+                d_queries[block] -= weight[:, None] * middle
                 d_items -= flat[:, None] * (weight @ queries[block])
             of_row /= total.clamp_min(TINY)  # a position without any negative spreads nothing
             spread = chances.mul_(of_row[:, None]).to(dtype)

@@ -61,9 +61,13 @@ class Histories:
         """Move a block to a device."""
         rows = ragged.row_numbers
         ages = ragged.indptr[1:][rows] - 1 - np.arange(len(rows))
-        columns = (ragged.values.astype(np.int64), ragged.indptr[:-1], rows, ages)
-        longest = max(1, int(ragged.lengths.max(initial=0)))
-        return cls(*(to_device(column, device) for column in columns), longest)
+        return cls(
+            items=to_device(ragged.values.astype(np.int64), device),
+            offsets=to_device(ragged.indptr[:-1], device),
+            rows=to_device(rows, device),
+            ages=to_device(ages, device),
+            longest=max(1, int(ragged.lengths.max(initial=0))),
+        )
 
     @cached_property
     def whole(self) -> "Places":
@@ -85,7 +89,7 @@ class Histories:
         """
         shape = (*values.shape[:-2], len(self) * self.longest, values.shape[-1])
         laid = values.new_zeros(shape).index_copy(-2, self.cells, values)
-        return laid.unflatten(-2, (len(self), self.longest))
+        return laid.view(*shape[:-2], len(self), self.longest, shape[-1])
 
     def packed(self, table: Tensor) -> Tensor:
         """Take values ``(..., h, w)`` back out of a table ``(..., b, longest, w)``."""

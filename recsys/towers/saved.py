@@ -12,6 +12,8 @@ from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.errors import ArtifactError
 from recsys.files import read_json, write_json
+from recsys.towers.newcomers import Newcomers
+from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
 
 __all__ = ["load_towers", "load_weights", "plain", "save_towers", "save_weights"]
@@ -26,31 +28,41 @@ def save_towers(towers: TwoTower, folder: Path) -> None:
         "users": towers.n_users,
         "items": towers.n_items,
         "content": towers.content_widths,
+        "attributes": towers.attribute_widths,
+        "ratings": towers.ratings is not None,
+        "newcomers": None if towers.newcomers is None else towers.newcomers.shape,
     }
     write_json(folder / SHAPE, shape)
     save_weights(towers, folder / WEIGHTS)
 
 
-def load_towers(folder: Path, blocks: Sequence[ContentBlock]) -> TwoTower:
-    """Read towers, and hand them the content they were trained with.
+def load_towers(
+    folder: Path, blocks: Sequence[ContentBlock], user_blocks: Sequence[ContentBlock] = ()
+) -> TwoTower:
+    """Read towers, and hand them the content and the users' attributes they were trained with.
 
     Raises:
         ArtifactError: a file is missing or damaged, or the content is not what they know.
     """
     shape = read_json(folder / SHAPE)
-    widths = [block.dim for block in blocks]
-    if widths != shape["content"]:
-        raise ArtifactError(
-            f"{folder}: trained with content of widths {shape['content']}, given {widths}; run the "
-            "stages embed and train again"
-        )
+    for what, given in (("content", blocks), ("attributes", user_blocks)):
+        widths = [block.dim for block in given]
+        if widths != shape[what]:
+            raise ArtifactError(
+                f"{folder}: trained with {what} of widths {shape[what]}, given {widths}; run the "
+                "stages embed and train again"
+            )
     towers = TwoTower(
         TowersConfig.model_validate(shape["towers"]),
         shape["users"],
         blocks,
         np.ones(shape["items"], dtype=np.bool_),
         seed=0,
+        user_blocks=user_blocks,
+        ratings=RatingBaseline.blank(shape["users"], shape["items"]) if shape["ratings"] else None,
     )
+    if shape["newcomers"] is not None:
+        towers.newcomers = Newcomers(blocks, towers.items.known, **shape["newcomers"])
     load_weights(towers, folder / WEIGHTS)
     return towers.eval()
 

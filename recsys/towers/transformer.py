@@ -19,7 +19,8 @@ class GroupedLinear(nn.Module):
         """Start like ``nn.init.xavier_uniform_`` times ``gain``."""
         super().__init__()
         bound = gain * math.sqrt(6 / (width_in + width_out))
-        self.weight = nn.Parameter(torch.empty(members, width_in, width_out).uniform_(-bound, bound))
+        first = torch.empty(members, width_in, width_out).uniform_(-bound, bound)
+        self.weight = nn.Parameter(first)
         self.bias = nn.Parameter(torch.zeros(members, 1, width_out))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -73,12 +74,14 @@ class _Block(nn.Module):
         """
         table = histories.table(self.inward(values))  # (m, b, l, 3 w)
         query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(-2, -3) for part in table.chunk(3, -1)
+            part.view(*part.shape[:-1], self.heads, part.shape[-1] // self.heads).transpose(-2, -3)
+            for part in table.chunk(3, dim=-1)
         )  # (m, b, heads, l, w / heads)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         shares = (scores + self._bias(histories.longest)).softmax(dim=-1)
         mixed = (shares @ value).transpose(-2, -3).flatten(-2)  # (m, b, l, w)
-        return self.outward(histories.packed(mixed))
+        outward: Tensor = self.outward(histories.packed(mixed))
+        return outward
 
     def _bias(self, length: int) -> Tensor:
         """What is added to a score by the distance of two items, ``(m, 1, heads, l, l)``."""
@@ -112,7 +115,8 @@ class Transformer(nn.Module):
         stream = past * self.gain
         for block in self.blocks:
             stream = block(stream, histories)
-        return self.norm(stream)
+        states: Tensor = self.norm(stream)
+        return states
 
     def last(self, past: Tensor, histories: Histories) -> Tensor:
         """Return the state after each history's newest item, ``(m, b, w)``; zeros without any."""

@@ -18,6 +18,7 @@ __all__ = ["Batch", "draw_batches", "steps_per_epoch", "target_weights"]
 POOL = 16  # batches whose windows are sorted by length, so that attention sees little padding
 
 Whole = NDArray[np.int64]
+_NONE = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +27,24 @@ class Batch:
 
     Attributes:
         users: user numbers, int32 ``(b,)``; -1 where the user is played as unknown.
+        people: who they are all the same: whose attributes and whose ratings, int32 ``(b,)``.
         histories: what they took, oldest first, ``b`` rows.
         rows: the history of each position that is learnt from, int64 ``(p,)``, not decreasing.
         newest: the newest item of what each position knows, a place in ``histories.values``; -1:
             it knows nothing. int64 ``(p,)``.
         targets: what came next, ``p`` rows, none of them empty.
+        ratings: the weight of each target in the log, float32 ``(t,)``; empty if nobody asks.
         weights: of the positions, float32 ``(p,)``.
         positives: everything the users ever took: never a negative, ``b`` rows.
     """
 
     users: NDArray[np.int32]
+    people: NDArray[np.int32]
     histories: Ragged
     rows: Whole
     newest: Whole
     targets: Ragged
+    ratings: NDArray[np.float32]
     weights: NDArray[np.float32]
     positives: Ragged
 
@@ -62,7 +67,13 @@ def steps_per_epoch(sequences: Ragged, config: TrainingConfig, history: int) -> 
 
 
 def draw_batches(
-    sequences: Ragged, config: TrainingConfig, history: int, *, seed: int, epoch: int
+    sequences: Ragged,
+    config: TrainingConfig,
+    history: int,
+    *,
+    seed: int,
+    epoch: int,
+    ratings: NDArray[np.float32] | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch: the same for the same seed and epoch.
 
@@ -77,10 +88,11 @@ def draw_batches(
         history: items of a history at most.
         seed: of the run.
         epoch: counted from 1.
+        ratings: of ``sequences.values``, where they are learnt too.
     """
     random = np.random.default_rng([seed, epoch])
     if config.prefixes == "one":
-        windows = _cuts(sequences.lengths, history, random)
+        windows = _cuts(sequences.lengths, history, config.short_histories, random)
         chosen = _in_order(windows, config.batch_size)
     else:
         windows = _windows(sequences.lengths, history, random)
@@ -96,10 +108,12 @@ def draw_batches(
         lengths = sequences.lengths[users].astype(np.float32)
         yield Batch(
             users=np.where(unknown, -1, users).astype(np.int32),
+            people=users.astype(np.int32),
             histories=histories,
             rows=known,
             newest=newest,
             targets=_spans(sequences, nexts, stops),
+            ratings=_NONE if ratings is None else ratings[_within(nexts, stops)],
             weights=_position_weights(lengths[known], config),
             positives=sequences.take(users),
         )
@@ -121,11 +135,18 @@ def _position_weights(lengths: NDArray[np.float32], config: TrainingConfig) -> N
     return lengths ** np.float32(-config.user_balance)
 
 
-def _cuts(lengths: Whole, history: int, random: np.random.Generator) -> _Windows:
-    """What is known of each user before a random cut, users in random order."""
+def _cuts(lengths: Whole, history: int, short: float, random: np.random.Generator) -> _Windows:
+    """What is known of each user before a random cut, users in random order.
+
+    A share ``short`` of them is known since a few items only, log-uniform from 1 to all: whoever
+    has just come is then somebody the towers have learnt from.
+    """
     users = random.permutation(np.flatnonzero(lengths))
     cuts = (random.random(len(users)) * lengths[users]).astype(np.int64)
-    return _Windows(users, np.maximum(cuts - history, 0), cuts)
+    known = np.minimum(cuts, history)
+    few = np.exp(random.random(len(users)) * np.log(known + 1)).astype(np.int64)  # 1..known
+    known = np.where(random.random(len(users)) < short, np.minimum(few, known), known)
+    return _Windows(users, cuts - known, cuts)
 
 
 def _windows_of(lengths: Whole, history: int) -> Whole:
@@ -185,7 +206,13 @@ def _positions(
 
 def _spans(sequences: Ragged, starts: Whole, stops: Whole) -> Ragged:
     """The values from each start up to its stop."""
+    indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+    return Ragged(indptr, sequences.values[_within(starts, stops)])
+
+
+def _within(starts: Whole, stops: Whole) -> Whole:
+    """The places from each start up to its stop, one stretch after another."""
     lengths = stops - starts
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
-    return Ragged(indptr, sequences.values[np.repeat(starts, lengths) + within])
+    begins = np.cumsum(lengths) - lengths
+    places: Whole = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+    return places

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
-from recsys.device import autocast, to_device
 from recsys.errors import DataError, TrainingDiverged
-from recsys.towers.full_softmax import Targets, full_softmax
-from recsys.towers.histories import Histories, Places
-from recsys.towers.item_tower import cut_members
 from recsys.towers.two_tower import TwoTower
-from recsys.training.batches import Batch, draw_batches, steps_per_epoch, target_weights
+from recsys.training.batches import draw_batches, steps_per_epoch
+from recsys.training.objective import MinerOf, Objective
 
 __all__ = ["EpochReport", "Learner", "learning_rate", "train"]
 
@@ -42,7 +38,7 @@ class Learner:
     """What training changes: the towers, the optimiser's state, and how many epochs are done."""
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh. Vectors and single numbers are not decayed: they are scales and offsets."""
+        """Start afresh; single vectors and numbers are not decayed."""
         self.towers = towers
         self.epoch = 0
         matrices = [weight for weight in towers.parameters() if weight.ndim > 1]
@@ -72,7 +68,13 @@ def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
 
 
 def train(
-    learner: Learner, rows: Interactions, config: TrainingConfig, *, seed: int, until: int
+    learner: Learner,
+    rows: Interactions,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    until: int,
+    miner: MinerOf | None = None,
 ) -> Iterator[EpochReport]:
     """Train in place, yielding after each epoch; a learner from a checkpoint goes on exactly.
 
@@ -85,6 +87,7 @@ def train(
         seed: of batches and dropout.
         until: the last epoch, counted from 1; the schedule is that of ``config.epochs`` all the
             same.
+        miner: makes of all item vectors what finds hard negatives, once an epoch.
 
     Raises:
         TrainingDiverged: the mean loss of an epoch is not finite.
@@ -94,15 +97,24 @@ def train(
         raise DataError("training: no interactions to learn from")
     towers, sequences = learner.towers, rows.histories()
     steps = steps_per_epoch(sequences, config, towers.config.history)
-    probabilities = _in_batch_probabilities(rows, config)
+    objective = Objective.of(rows, config)
     for epoch in range(learner.epoch + 1, until + 1):
+        mine = miner(towers.item_vectors()) if miner and config.hard_negatives else None
+        random = np.random.default_rng([seed, epoch, MIXED_IN])
         towers.train()
         torch.manual_seed(seed * MIXED_IN + epoch)
         total, rate = torch.zeros((), device=towers.device), 0.0
-        batches = draw_batches(sequences, config, towers.config.history, seed=seed, epoch=epoch)
+        batches = draw_batches(
+            sequences,
+            config,
+            towers.config.history,
+            seed=seed,
+            epoch=epoch,
+            ratings=None if towers.ratings is None else rows.weights,
+        )
         for number, batch in enumerate(batches):
             rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
-            total += _step(learner, batch, probabilities, config, rate)
+            total += _step(learner, objective(towers, batch, random, mine), config, rate)
         loss = float(total) / steps  # the one wait for the GPU
         if not math.isfinite(loss):
             raise TrainingDiverged(
@@ -113,81 +125,13 @@ def train(
         yield EpochReport(epoch, loss, rate, towers.temperature)
 
 
-def _step(
-    learner: Learner,
-    batch: Batch,
-    probabilities: NDArray[np.float32] | None,
-    config: TrainingConfig,
-    rate: float,
-) -> Tensor:
-    """Learn from one batch; return its loss without waiting for it."""
+def _step(learner: Learner, loss: Tensor, config: TrainingConfig, rate: float) -> Tensor:
+    """Make one step against a loss; return it without waiting for it."""
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    loss = _loss(learner.towers, batch, probabilities, config)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
     learner.optimizer.step()
+    learner.towers.limit_temperature()
     return loss.detach()
-
-
-def _loss(
-    towers: TwoTower,
-    batch: Batch,
-    probabilities: NDArray[np.float32] | None,
-    config: TrainingConfig,
-) -> Tensor:
-    """The loss of a batch; mean over members."""
-    device, members = towers.device, towers.config.members
-    places = None  # each history as a whole, which an encoder may have a shorter way to
-    if config.prefixes == "all":
-        places = Places(to_device(batch.rows, device), to_device(batch.newest, device))
-    with autocast(device, config.precision):
-        items = towers.items()  # (n, d)
-        queries = towers.queries(
-            to_device(batch.users.astype(np.int64), device),
-            Histories.of(batch.histories, device),
-            items,
-            places,
-        )  # (p, d)
-    taken = Histories.of(batch.positives, device)
-    # An item that nobody could take yet is no negative: its content would be learnt to be bad.
-    barred = (~towers.items.known).repeat(len(batch.users), 1)
-    barred[taken.rows, taken.items] = True
-    weights = target_weights(batch.targets, config.target_decay)
-    rows = batch.targets.row_numbers
-    weights = weights * batch.weights[rows]
-    targets = Targets(
-        to_device(rows, device),
-        to_device(batch.targets.values.astype(np.int64), device),
-        to_device(weights / weights.sum(), device),
-    )
-    losses = [
-        full_softmax(
-            query,
-            item,
-            towers.log_scale.exp(),
-            targets,
-            barred,
-            to_device(batch.rows, device),
-            dtype=torch.bfloat16 if config.precision == "bfloat16" else torch.float32,
-        )
-        for query, item in zip(
-            cut_members(queries * math.sqrt(members), members).unbind(1),
-            cut_members(items * math.sqrt(members), members).unbind(1),
-            strict=True,
-        )
-    ]
-    return torch.stack(losses).mean()
-
-
-def _in_batch_probabilities(
-    rows: Interactions, config: TrainingConfig
-) -> NDArray[np.float32] | None:
-    """Each item's share of the targets, ``(n_items,)``; None when all items are negatives."""
-    full = config.loss == "full" or rows.n_items <= config.full_softmax_up_to
-    if config.loss != "in-batch" and full:
-        return None
-    counts = rows.item_counts()
-    shares: NDArray[np.float32] = (counts / counts.sum()).astype(np.float32)
-    return shares

@@ -11,7 +11,9 @@ from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
-from recsys.towers.histories import Histories
+from recsys.towers.histories import Histories, Places
+from recsys.towers.item_tower import cut_members
+from recsys.towers.means import Means
 from recsys.towers.saved import load_towers, save_towers
 from recsys.towers.two_tower import TwoTower
 
@@ -36,20 +38,84 @@ HISTORIES = Ragged.of([[1, 2, 3], [], [4], [0, 1, 2, 3, 4, 5, 6]])
 USERS = np.array([0, -1, 2, 4], dtype=np.int32)
 
 
+ENCODERS = ["means", "attention", "gru", "transformer", ("gru", "means")]  # the last: a member each
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("user_id", [False, True])
-def test_all_vectors_have_length_one(user_id: bool) -> None:
-    towers = make_towers(user_id=user_id)
+def test_all_vectors_have_length_one(user_id: bool, encoder: str | tuple[str, ...]) -> None:
+    towers = make_towers(user_id=user_id, encoder=encoder)
     for vectors in (towers.item_vectors(), towers.user_vectors(USERS, HISTORIES)):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("history_items", ["own", "shared"])
+@pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("user_id", [False, True])
-def test_a_block_of_users_is_as_users_one_by_one(user_id: bool) -> None:
-    towers = make_towers(user_id=user_id)
+def test_a_block_of_users_is_as_users_one_by_one(
+    user_id: bool, encoder: str | tuple[str, ...], history_items: str
+) -> None:
+    towers = make_towers(user_id=user_id, encoder=encoder, history_items=history_items)
     together = towers.user_vectors(USERS, HISTORIES)
     for row in range(len(USERS)):
         alone = towers.user_vectors(USERS[row : row + 1], HISTORIES.take(np.array([row])))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("history_items", ["own", "shared"])
+@pytest.mark.parametrize("encoder", ENCODERS)
+@torch.no_grad()
+def test_places_are_users_who_had_taken_only_so_much(
+    encoder: str | tuple[str, ...], history_items: str
+) -> None:
+    """What training asks of every prefix at once is what serving answers to each."""
+    towers = make_towers(user_id=True, encoder=encoder, history_items=history_items).eval()
+    histories = HISTORIES.last(4)
+    rows = np.concatenate([[0, 1, 2, 3], histories.row_numbers])
+    newest = np.concatenate([[-1] * 4, np.arange(len(histories.values))])
+    places = Places(torch.from_numpy(rows), torch.from_numpy(newest))
+    numbers = torch.from_numpy(USERS).long()
+    on_cpu = Histories.of(histories, numbers.device)
+    got = towers.queries(numbers, on_cpu, towers.items(), places).numpy()
+    prefixes = [
+        histories.values[histories.indptr[row] : end + 1].tolist() if end >= 0 else []
+        for row, end in zip(rows, newest, strict=True)
+    ]
+    expected = towers.user_vectors(USERS[rows], Ragged.of(prefixes))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_each_member_is_read_by_its_own_encoder() -> None:
+    """A member's part is the same beside another kind of encoder, wherever in the vector it is."""
+    towers = make_towers(members=4, encoder=("gru", "means", "gru", "attention"))
+    with torch.no_grad():
+        for encoder in towers.users.encoders:
+            for weight in encoder.parameters():
+                weight.add_(torch.randn(weight.shape), alpha=0.1)
+    before = towers.user_vectors(USERS, HISTORIES)
+    parts = {0: slice(0, 2), 1: slice(2, 4), 2: slice(4, 6), 3: slice(6, 8)}
+    for encoder, members in zip(towers.users.encoders, ([0, 2], [1], [3]), strict=True):
+        with torch.no_grad():
+            for weight in encoder.parameters():
+                weight.add_(0.5)
+        after = towers.user_vectors(USERS, HISTORIES)
+        changed = [m for m, part in parts.items() if (after != before)[:, part].any()]
+        assert changed == members
+        before = after
+
+
+def test_the_temperature_stays_where_the_loss_can_be_summed() -> None:
+    towers = make_towers(temperature=0.01)
+    with torch.no_grad():
+        towers.log_scale.add_(3.0)
+    towers.limit_temperature()
+    assert towers.temperature == pytest.approx(0.01)
+    with torch.no_grad():
+        towers.log_scale.sub_(1.0)
+    towers.limit_temperature()
+    assert towers.temperature == pytest.approx(0.01 * math.e)
+    with pytest.raises(ValidationError, match="temperature"):
+        make_towers(temperature=0.009)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -57,14 +123,17 @@ def test_the_mean_of_a_history_is_the_plain_loop(members: int) -> None:
     towers = make_towers(history=3, speeds=2, members=members)
     user, width = towers.users, 8 // members
     got = towers.user_vectors(USERS, HISTORIES)
-    table, maps = user.history.weight.detach(), user.maps.detach()
+    (encoder,) = user.encoders
+    assert isinstance(encoder, Means)
+    assert user.history is not None
+    table, maps = user.history.weight.detach(), encoder.maps.detach()
     for row in range(len(USERS)):
         items = HISTORIES[row].tolist()[-3:]
         for member in range(members):
             part = slice(member * width, (member + 1) * width)
             total = user.base.detach()[part].clone()
             for speed in range(2):
-                rate = float(user.log_rates.detach()[speed].exp())
+                rate = float(encoder.log_rates.detach()[speed].exp())
                 weights = [math.exp(-rate * age) for age in range(len(items))][::-1]
                 mean = torch.zeros(width)
                 for item, weight in zip(items, weights, strict=True):
@@ -79,10 +148,11 @@ def test_the_cosine_is_the_mean_of_the_members_scores() -> None:
     cosines = towers.user_vectors(USERS, HISTORIES) @ towers.item_vectors().T
     histories = Histories.of(HISTORIES.last(4), torch.device("cpu"))
     with torch.no_grad():
-        scores = towers(torch.from_numpy(USERS).long(), histories, None)
-    assert scores.shape == (4, len(USERS), N_ITEMS)
-    means = scores.mean(dim=0).numpy() * towers.temperature
-    np.testing.assert_allclose(cosines, means, atol=1e-6)
+        queries = cut_members(towers.queries(torch.from_numpy(USERS).long(), histories), 4)
+        items = cut_members(towers.items(), 4)
+    each = torch.nn.functional.cosine_similarity(queries[:, None], items[None], dim=-1)
+    assert each.shape == (len(USERS), N_ITEMS, 4)
+    np.testing.assert_allclose(cosines, each.mean(dim=-1).numpy(), atol=1e-6)
 
 
 def test_a_member_learns_from_its_own_loss_alone() -> None:
@@ -96,18 +166,19 @@ def test_a_member_learns_from_its_own_loss_alone() -> None:
     assert np.abs(after[:, 4:] - before[:, 4:]).max() > 1e-3
 
 
-def test_items_are_dropped_whole_in_training_only() -> None:
-    towers = make_towers(item_dropout=0.9, history_dropout=0.0)
+@pytest.mark.parametrize("encoder", ["means", "attention"])
+def test_items_are_dropped_whole_in_training_only(encoder: str) -> None:
+    towers = make_towers(item_dropout=0.9, history_dropout=0.0, encoder=encoder)
     histories = Histories.of(Ragged.of([[1, 2, 3]] * 500), torch.device("cpu"))
     users = torch.full((500,), -1)
     towers.train()
     torch.manual_seed(0)
-    drawn = towers.users(users, histories).detach()
-    nothing = towers.users(users[:1], Histories.of(Ragged.of([[]]), users.device)).detach()
+    drawn = towers.queries(users, histories).detach()
+    nothing = towers.queries(users[:1], Histories.of(Ragged.of([[]]), users.device)).detach()
     shares = torch.isclose(drawn, nothing, atol=1e-6).all(dim=1)
     assert 0.6 < float(shares.float().mean()) < 0.85, "0.9 ** 3 of the histories lose all"
     towers.eval()
-    assert len(torch.unique(towers.users(users, histories).detach(), dim=0)) == 1
+    assert len(torch.unique(towers.queries(users, histories).detach(), dim=0)) == 1
 
 
 def test_the_order_of_a_history_counts_and_what_is_too_old_does_not() -> None:
@@ -186,13 +257,15 @@ def test_gradients_are_finite_when_forgetting_is_fast_and_the_newest_items_are_d
     """The shares of far older items underflow; their sum must not be divided by."""
     towers = make_towers(history=60, item_dropout=0.9, speeds=1)
     with torch.no_grad():
-        towers.users.log_rates[:] = math.log(8)  # exp(-8 age) underflows from age 12 on
+        encoder = towers.users.encoders[0]
+        assert isinstance(encoder, Means)
+        encoder.log_rates[:] = math.log(8)  # exp(-8 age) underflows from age 12 on
     histories = Histories.of(
         Ragged.of([[n % N_ITEMS for n in range(60)]] * 200), torch.device("cpu")
     )
     towers.train()
     torch.manual_seed(0)
-    towers.users(torch.full((200,), -1), histories)[:, 0].sum().backward()
+    towers.queries(torch.full((200,), -1), histories)[:, 0].sum().backward()  # type: ignore[no-untyped-call]
     for name, weight in towers.users.named_parameters():
         assert weight.grad is None or torch.isfinite(weight.grad).all(), name
 
