@@ -1,0 +1,58 @@
+"""The tables [index], [recommend], [evaluation] and [tracking]: what becomes of the towers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.config.section import Section
+
+__all__ = ["EvaluationConfig", "IndexConfig", "RecommendConfig", "TrackingConfig"]
+
+
+class IndexConfig(Section):
+    """What recommendations are served from."""
+
+    kind: Literal["annoy", "exact"] = "annoy"
+    trees: int = Field(default=100, ge=1)
+    inspect: float = Field(default=0.28, gt=0, le=1)  # share of the items that a query looks at
+    at_least: int = Field(default=300, ge=1)  # items looked at however few that share is
+    at_most: int = Field(default=5_000, ge=1)  # and however many
+    n_jobs: int = Field(default=1, ge=1)  # 1: the same file every time
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+class RecommendConfig(Section):
+    """Everybody's recommendations."""
+
+    k: int = Field(default=10, ge=1)
+    history: Literal["all", "train"] = "all"  # what counts as seen and feeds the user tower
+    format: Literal["parquet", "csv", "jsonl"] = "parquet"
+    part_users: int = Field(default=100_000, ge=1)  # in one file
+    batch_size: int = Field(default=1_024, ge=1)
+
+
+class EvaluationConfig(Section):
+    """What is measured against what."""
+
+    candidates: Literal["train", "catalogue"] = "train"
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
+    baselines: tuple[Literal["popularity", "item-knn", "als", "bpr", "ease"], ...] = (
+        "popularity",
+        "item-knn",
+        "als",
+        "bpr",
+        "ease",
+    )
+    tune_baselines: bool = True  # a small search on validation; the chosen values are printed
+    batch_size: int = Field(default=256, ge=1)
+    minimum: dict[str, float] = Field(
+        default_factory=dict
+    )  # metric -> least value for the two-tower; below it exit 1
+
+
+class TrackingConfig(Section):
+    """Where runs are recorded."""
+
+    kind: Literal["mlflow", "none"] = "mlflow"
+    uri: str | None = None  # absent: MLFLOW_TRACKING_URI, else sqlite beside the run folders
+    experiment: str = "recsys"
