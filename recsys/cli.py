@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from recsys import __version__
 from recsys.cli_look import add_look_commands
+from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.config_file import load_config
 from recsys.errors import ConfigError, RecsysError
@@ -301,6 +302,7 @@ def _recommend(
 _stage_command("evaluate", "Measure the towers beside tuned baselines.")
 
 
+add_update_command(app, _run)
 add_look_commands(app)
 app.command("encoders")(list_encoders)
 app.add_typer(weights_app, name="weights")

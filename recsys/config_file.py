@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from recsys.config import Config, ContentConfig
+from recsys.config import AttributeConfig, Config, ContentConfig
 from recsys.errors import ConfigError
 
 __all__ = ["load_config", "make_config", "to_toml"]
@@ -21,7 +21,9 @@ __all__ = ["load_config", "make_config", "to_toml"]
 PATHS = {
     "data": ("interactions", "items", "users", "path"),
     "split": ("train", "validation", "test"),
+    "update": ("start",),
 }
+NAMED: dict[str, type[BaseModel]] = {"content": ContentConfig, "users": AttributeConfig}
 NOT_FILES = ("items", "row")  # what [content.NAME] ids may say instead of a file's name
 
 
@@ -191,15 +193,11 @@ def _explain(where: str, fault: Any) -> str:
 def _keys_at(place: Sequence[str]) -> list[str]:
     model: type[BaseModel] = Config
     for part in place:
-        if model is Config and part == "content":
-            return _content_keys(place)
+        if model is Config and part in NAMED:
+            return sorted(NAMED[part].model_fields) if len(place) > 1 else []
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
     return sorted(model.model_fields)
-
-
-def _content_keys(place: Sequence[str]) -> list[str]:
-    return sorted(ContentConfig.model_fields) if len(place) > 1 else []

@@ -6,17 +6,29 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys.config import ContentConfig, IndexConfig, TowersConfig, TrainingConfig
+from recsys.config import (
+    AttributeConfig,
+    ContentConfig,
+    IndexConfig,
+    NewcomersConfig,
+    TowersConfig,
+    TrainingConfig,
+)
 from recsys.content.assemble import Catalogue, content_blocks
 from recsys.content.encoder import ContentBlock
 from recsys.content.store import VectorStore
+from recsys.content.user_attributes import UserAttributes
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.device import pick_device
@@ -28,9 +40,13 @@ from recsys.index.index import build_index
 from recsys.progress import progress_bar
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
 from recsys.training.checkpoint import load_checkpoint, save_checkpoint
 from recsys.training.loop import EpochReport, Learner, train
+from recsys.training.negatives import Miner
+from recsys.training.newcomers import fit_newcomers
+from recsys.updating import WarmStart
 
 __all__ = ["Fitted", "OnEpoch", "Phase", "fit", "fit_towers"]
 
@@ -79,8 +95,10 @@ def fit(
     split: Split,
     *,
     content: Mapping[str, ContentConfig] | None = None,
+    users: Mapping[str, AttributeConfig] | None = None,
     towers: TowersConfig | None = None,
     training: TrainingConfig | None = None,
+    newcomers: NewcomersConfig | None = None,
     index: IndexConfig | None = None,
     vectors: str | Path = "runs/vectors",
     seed: int = 0,
@@ -92,8 +110,10 @@ def fit(
         dataset: the log, and the catalogue if there is one.
         split: of this data set; its test part is not looked at.
         content: as ``[content.NAME]`` in a config: name -> columns and encoder, or vectors.
+        users: as ``[users.NAME]`` in a config: name -> columns of ``dataset.users`` and encoder.
         towers: their shape.
         training: how they learn.
+        newcomers: how items without interactions are placed.
         index: what recommendations are served from.
         vectors: folder that keeps encoded vectors, so that they are made once.
         seed: of weights and batches.
@@ -116,11 +136,21 @@ def fit(
         VectorStore(Path(vectors)),
         device=str(pick_device(training.device)),
     ).blocks
-    fitted = fit_towers(split, blocks, towers or TowersConfig(), training, seed=seed, refit=refit)
+    attributes = UserAttributes.fit(users or {}, dataset.users, split.trained_users)
+    fitted = fit_towers(
+        split,
+        blocks,
+        towers or TowersConfig(),
+        training,
+        seed=seed,
+        refit=refit,
+        user_blocks=attributes.blocks(dataset.users),
+        newcomers=newcomers or NewcomersConfig(),
+    )
     built = build_index(
         fitted.towers.item_vectors(), index or IndexConfig(), ids_digest=dataset.item_ids.digest
     )
-    return Recommender.of(TwoTowerRanker(fitted.towers, built), dataset)
+    return Recommender.of(TwoTowerRanker(fitted.towers, built), dataset, attributes=attributes)
 
 
 def fit_towers(
@@ -134,6 +164,9 @@ def fit_towers(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
     on_epoch: OnEpoch | None = None,
+    user_blocks: Sequence[ContentBlock] = (),
+    start: WarmStart | None = None,
+    newcomers: NewcomersConfig | None = None,
 ) -> Fitted:
     """Choose the number of epochs on validation, then (``refit``) train on train + validation.
 
@@ -149,20 +182,48 @@ def fit_towers(
             fit that was killed then ends with the very weights that it would have had.
         checkpoint_seconds: between two writings.
         on_epoch: told of every epoch: phase, report, validation score if there was one.
+        user_blocks: attributes of the users.
+        start: what was learnt before; None: start afresh.
+        newcomers: how items without interactions are placed, once the towers are trained; None:
+            where the item tower puts their content.
 
     Raises:
         TrainingDiverged: a loss is not finite.
         DataError: there is nothing to learn from.
     """
-    fit = _Fit(split, blocks, towers, training, seed, checkpoint, checkpoint_seconds, on_epoch)
-    epochs, best = fit.search()
-    if refit and len(split.validation):
+    shape = _Shape(towers, blocks, user_blocks)
+    fit = _Fit(split, shape, training, seed, checkpoint, checkpoint_seconds, on_epoch, start)
+    again = refit and len(split.validation) > 0
+    if again and start is not None and not start.can_choose(split):
+        epochs, best = training.epochs, dict[str, Tensor]()
+    else:
+        epochs, best = fit.search()
+    if again:
         learner = fit.refit(epochs)
     else:
         learner = fit.learner(split.train)
         learner.towers.load_state_dict(best)
     learner.towers.eval()
+    if newcomers is not None and _has_newcomers(learner.towers, newcomers):
+        rows = split.learnable(refit=again)
+        learner.towers.newcomers = fit_newcomers(
+            learner.towers, rows, blocks, newcomers, seed=seed
+        )
     return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
+
+
+def _has_newcomers(towers: TwoTower, config: NewcomersConfig) -> bool:
+    """Whether there are items with content, but without interactions."""
+    known = towers.items.known
+    return config.dim > 0 and bool((towers.items.scorable & ~known).any() & known.any())
+
+
+class _Shape(NamedTuple):
+    """What towers are made of."""
+
+    config: TowersConfig
+    blocks: Sequence[ContentBlock]
+    user_blocks: Sequence[ContentBlock]
 
 
 class _Fit:
@@ -171,18 +232,20 @@ class _Fit:
     def __init__(
         self,
         split: Split,
-        blocks: Sequence[ContentBlock],
-        towers: TowersConfig,
+        shape: _Shape,
         training: TrainingConfig,
         seed: int,
         checkpoint: Path | None,
         checkpoint_seconds: float,
         on_epoch: OnEpoch | None,
+        start: WarmStart | None,
     ) -> None:
-        self.split, self.blocks, self.towers, self.training = split, blocks, towers, training
-        self.seed, self.on_epoch = seed, on_epoch
+        self.split, self.shape, self.training = split, shape, training
+        self.seed, self.on_epoch, self.start = seed, on_epoch, start
+        self.train = train if start is None else start.train
         self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
         self.device = pick_device(training.device)
+        self.miner = partial(_nearest, training.hard_pool)
         self.progress = _Progress()
         self.saved = time.monotonic()
         self.resumable = False
@@ -193,9 +256,20 @@ class _Fit:
             self.progress = _read_progress(checkpoint)
 
     def learner(self, rows: Interactions) -> Learner:
-        """Fresh towers for the items of ``rows``."""
-        known = rows.item_counts() > 0
-        towers = TwoTower(self.towers, rows.n_users, self.blocks, known, seed=self.seed)
+        """Towers for the items of ``rows``: fresh ones, or with what was learnt before."""
+        config, blocks, user_blocks = self.shape
+        towers = TwoTower(
+            config,
+            rows.n_users,
+            blocks,
+            rows.item_counts() > 0,
+            seed=self.seed,
+            user_blocks=user_blocks,
+            known_users=rows.user_counts() > 0,
+            ratings=RatingBaseline.of(rows) if self.training.rating_weight else None,
+        )
+        if self.start is not None:
+            self.start.enter(towers)
         return Learner(towers.to(self.device), self.training)
 
     def search(self) -> tuple[int, dict[str, Tensor]]:
@@ -204,7 +278,7 @@ class _Fit:
         last = training.epochs
         if progress.phase == "refit":
             return progress.best(last), {}
-        task = self.split.task("validation")
+        task = self.start.task(self.split) if self.start else self.split.task("validation")
         learner, best = self.learner(self.split.train), dict[str, Tensor]()
         self._resume(learner, best)
         if progress.should_stop(training.patience):
@@ -212,7 +286,9 @@ class _Fit:
         rows = self.split.train
         with progress_bar() as bar:
             shown = bar.add_task("training", total=last, completed=learner.epoch)
-            for report in train(learner, rows, training, seed=self.seed, until=last):
+            for report in train(
+                learner, rows, training, seed=self.seed, until=last, miner=self.miner
+            ):
                 due = report.epoch % training.score_every == 0 or report.epoch == last
                 score = _validation_score(learner.towers, task) if due else None
                 if score is not None:
@@ -235,7 +311,9 @@ class _Fit:
         self.progress.phase = "refit"
         with progress_bar() as bar:
             shown = bar.add_task("training again", total=epochs, completed=learner.epoch)
-            for report in train(learner, rows, self.training, seed=self.seed, until=epochs):
+            for report in train(
+                learner, rows, self.training, seed=self.seed, until=epochs, miner=self.miner
+            ):
                 self._note("refit", report, None, learner, {})
                 bar.advance(shown)
         return learner
@@ -260,6 +338,16 @@ class _Fit:
         if self.resumable and self.checkpoint is not None:
             best.update(load_checkpoint(self.checkpoint, learner))
             self.resumable = False
+
+
+def _nearest(k: int, item_vectors: NDArray[np.float32]) -> Miner:
+    """Finds the k items nearest to a user, by exact search."""
+    index = ExactIndex.build(item_vectors)
+
+    def mine(user_vectors: NDArray[np.float32], exclude: Ragged, /) -> NDArray[np.int32]:
+        return index.query(user_vectors, min(k, len(item_vectors)), exclude=exclude).items
+
+    return mine
 
 
 def _validation_score(towers: TwoTower, task: Task) -> float | None:

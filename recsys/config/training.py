@@ -20,6 +20,11 @@ class TrainingConfig(Section):
     short_histories: float = Field(
         default=0.0, ge=0, le=1
     )  # with one prefix: share of the histories that are cut to their last few items
+    augment: Literal["none", "crop", "mask", "reorder"] = "none"  # with one prefix: of histories
+    augment_share: float = Field(default=0.5, ge=0, le=1)  # of the histories, which are changed so
+    contrast_weight: float = Field(
+        default=0.0, ge=0
+    )  # beside the loss, of telling two augmented views of a history apart from other users'
     user_balance: float = Field(
         default=0.5, ge=0, le=1
     )  # with all prefixes: 0, a batch's positions count alike; 1, its users
@@ -49,6 +54,11 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _losses_and_negatives(self) -> "TrainingConfig":
+        if self.augment != "none" and self.prefixes == "all":
+            raise ValueError(
+                f'augment = {self.augment!r} goes with prefixes = "one": with "all", every item of '
+                "a history is a target too"
+            )
         if self.loss != "softmax" and self.negatives == "all":
             raise ValueError(f'loss = {self.loss!r} needs drawn negatives, such as "uniform"')
         if self.loss != "softmax" and self.label_smoothing:

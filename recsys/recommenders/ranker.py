@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.index.topk import TopK
@@ -32,10 +33,12 @@ class Queries:
     Attributes:
         users: user numbers, int32 ``(b,)``; -1 is somebody the ranker was not fitted on.
         histories: each user's items, oldest first, ``b`` rows.
+        attributes: what is known of them beside, ``b`` rows a block; None: what is on record.
     """
 
     users: NDArray[np.int32]
     histories: Ragged
+    attributes: tuple[ContentBlock, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.users) != len(self.histories):

@@ -1,8 +1,8 @@
 """The border of recommending: catalogue ids in, a table of catalogue ids out."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.content.saved import load_blocks
+from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
@@ -41,6 +42,7 @@ class Recommender:
         item_ids: the items.
         known: what each user is known to have taken: it feeds the histories and counts as seen.
         items: the catalogue in item-number order, for showing titles.
+        attributes: how attributes of somebody new are read, if the ranker knows any.
     """
 
     ranker: Ranker
@@ -48,6 +50,7 @@ class Recommender:
     item_ids: ItemIds
     known: Interactions
     items: pd.DataFrame
+    attributes: UserAttributes = field(default_factory=UserAttributes)
 
     @classmethod
     def load(cls, run: str | Path) -> Self:
@@ -58,15 +61,25 @@ class Recommender:
         """
         run = Path(run)
         dataset = Dataset.load(run / "data")
-        towers = load_towers(run / "towers", load_blocks(run / "content"))
+        content = run / "content"
+        towers = load_towers(run / "towers", load_blocks(content), load_user_blocks(content))
         index = load_index(run / "index", ids_digest=dataset.item_ids.digest)
-        return cls.of(TwoTowerRanker(towers, index), dataset)
+        attributes = UserAttributes.load(content)
+        return cls.of(TwoTowerRanker(towers, index), dataset, attributes=attributes)
 
     @classmethod
-    def of(cls, ranker: Ranker, dataset: Dataset, known: Interactions | None = None) -> Self:
+    def of(
+        cls,
+        ranker: Ranker,
+        dataset: Dataset,
+        known: Interactions | None = None,
+        *,
+        attributes: UserAttributes | None = None,
+    ) -> Self:
         """Join a ranker and a data set; ``known`` is the whole log where nothing else is said."""
         known = dataset.log if known is None else known
-        return cls(ranker, dataset.user_ids, dataset.item_ids, known, dataset.items)
+        attributes = attributes or UserAttributes()
+        return cls(ranker, dataset.user_ids, dataset.item_ids, known, dataset.items, attributes)
 
     @cached_property
     def histories(self) -> Ragged:
@@ -90,6 +103,7 @@ class Recommender:
         user_ids: Iterable[Any] | None = None,
         *,
         history: Sequence[Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         k: int = 10,
         exclude_seen: bool = True,
         exclude: Iterable[Any] = (),
@@ -98,27 +112,31 @@ class Recommender:
         """Return the k best items of each user as a table, best first.
 
         Args:
-            user_ids: known users; all of them when neither this nor ``history`` is given.
+            user_ids: known users; all of them when nobody new is described.
             history: item ids of one new user, oldest first, instead of ``user_ids``.
+            attributes: what is known of the new user, such as ``{"age": 30}``, with a history or
+                without: columns that the config's ``[users.NAME]`` tables read.
             k: how many items a user gets, at least 1.
             exclude_seen: leave out what the user has taken already.
             exclude: item ids nobody may get.
             candidates: item ids allowed; all that were learnt from when not given.
 
         Returns:
-            Columns ``user_id`` (missing for ``history``), ``rank`` (from 1), ``item_id`` and
+            Columns ``user_id`` (missing for a new user), ``rank`` (from 1), ``item_id`` and
             ``score`` (cosine, for the two towers). A user has fewer than k rows only when fewer
             than k items are allowed.
 
         Raises:
-            DataError: a user, or every item of ``history``, is unknown.
-            ConfigError: both ``user_ids`` and ``history`` are given, or k is below 1.
+            DataError: a user, or all that is said of a new one, is unknown.
+            ConfigError: both ``user_ids`` and a new user are given, an attribute is none that the
+                ranker reads, or k is below 1.
         """
-        if user_ids is not None and history is not None:
-            raise ConfigError("recommend: give user_ids or history, not both")
+        described = history is not None or attributes is not None
+        if user_ids is not None and described:
+            raise ConfigError("recommend: give user_ids, or history and attributes, not both")
         if k < 1:
             raise ConfigError(f"recommend: k = {k}, expected at least 1")
-        queries = self._new_user(history) if history is not None else self._users(user_ids)
+        queries = self._new_user(history, attributes) if described else self._users(user_ids)
         found = self.top_k(
             queries,
             k,
@@ -180,6 +198,32 @@ class Recommender:
         found = self.ranker.similar(item, k)
         return self.table(np.array([-1], dtype=np.int32), found).drop(columns="user_id")
 
+    def predict(self, user_ids: Iterable[Any], item_ids: Iterable[Any]) -> pd.DataFrame:
+        """Predict what users would rate items: columns ``user_id``, ``item_id``, ``rating``.
+
+        Args:
+            user_ids: ``n`` of them, each asked with the history that is known.
+            item_ids: the item of each.
+
+        Returns:
+            ``n`` rows in the order of the question; ratings in the unit of the log's weights, not
+            cut to the span of those given.
+
+        Raises:
+            DataError: a user or item is unknown.
+            ConfigError: there are not as many items as users, or no ratings were learnt.
+        """
+        asked, items = self.user_ids.numbers(user_ids), self.item_ids.numbers(item_ids)
+        if len(asked) != len(items):
+            raise ConfigError(f"predict: {len(asked)} users but {len(items)} items")
+        if not isinstance(self.ranker, TwoTowerRanker):
+            raise ConfigError(f"{self.ranker.name} predicts no ratings; predict needs two-tower")
+        users, rows = np.unique(asked, return_inverse=True)
+        histories = self.histories.take(users)
+        ratings = self.ranker.towers.predict_ratings(users, histories, rows, items)
+        pairs = {"user_id": self.user_ids.ids(asked), "item_id": self.item_ids.ids(items)}
+        return pd.DataFrame(pairs | {"rating": ratings})
+
     def label(self, item_ids: Iterable[Any]) -> list[str]:
         """What to call items before people: the title or name, else the first text, else the id."""
         wanted = list(item_ids)
@@ -190,17 +234,23 @@ class Recommender:
         users = everybody if user_ids is None else self.user_ids.numbers(user_ids)
         return Queries(users, self.histories.take(users))
 
-    def _new_user(self, history: Sequence[Any]) -> Queries:
+    def _new_user(
+        self, history: Sequence[Any] | None, attributes: Mapping[str, Any] | None
+    ) -> Queries:
+        history = [] if history is None else history
         items = self.item_ids.find(history)
+        blocks = None if attributes is None else self.attributes.of_one(attributes)
         unknown = [item for item, number in zip(history, items, strict=True) if number < 0]
-        if len(unknown) == len(items):
+        if len(unknown) == len(items) and not any(block.present.any() for block in blocks or ()):
+            beside = f" and none of the attributes {dict(attributes)}" if attributes else ""
             raise DataError(
-                f"recommend: none of the {len(items)} items of the history is known; "
+                f"recommend: none of the {len(items)} items of the history{beside} is known; "
                 f"expected item ids such as {self.item_ids.values[0]!r}"
             )
         if unknown:
             logger.warning("%d unknown items of a history are skipped: %s", len(unknown), unknown)
-        return Queries(np.array([-1], dtype=np.int32), Ragged.of([items[items >= 0].tolist()]))
+        known = Ragged.of([items[items >= 0].tolist()])
+        return Queries(np.array([-1], dtype=np.int32), known, blocks)
 
 
 def label_items(

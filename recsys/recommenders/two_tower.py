@@ -43,7 +43,8 @@ class TwoTowerRanker:
         candidates: NDArray[np.bool_] | None = None,
     ) -> TopK:
         """Return the k best items per query, shapes ``(b, k)``; scores are cosines."""
-        vectors = self.towers.user_vectors(queries.users, queries.histories)
+        users, histories = queries.users, queries.histories
+        vectors = self.towers.user_vectors(users, histories, queries.attributes)
         able = self.scorable
         if able.all():
             return self.index.query(vectors, k, exclude=exclude, candidates=candidates)

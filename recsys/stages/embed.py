@@ -1,4 +1,7 @@
-"""embed: the catalogue's content -> DIR/content, one block of vectors a ``[content.NAME]``."""
+"""embed: the catalogue's content -> DIR/content, one block of vectors a ``[content.NAME]``.
+
+Users' attributes go beside it, into DIR/content/users, one block a ``[users.NAME]``.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from recsys.content.assemble import BlockReport, Catalogue, content_blocks
 from recsys.content.encoder import MISSING
 from recsys.content.saved import save_blocks
 from recsys.content.store import VectorStore
+from recsys.content.user_attributes import UserAttributes, save_users
 from recsys.data.arrow import read_parquet, write_parquet
 from recsys.device import pick_device
 from recsys.stages.prepare import load_data, prepare_stage
@@ -30,7 +34,7 @@ SHOWN = 20  # of them on the terminal
 
 def embed_stage(run: Run) -> Stage:
     """Encode what no earlier run encoded: the store of vectors is shared by neighbouring runs."""
-    content = run.config.content
+    content, users = run.config.content, run.config.users
     device = run.config.training.device
 
     def work(folder: Path) -> dict[str, Any]:
@@ -40,6 +44,7 @@ def embed_stage(run: Run) -> Stage:
             catalogue, content, store, device=str(pick_device(device)), out=folder
         )
         save_blocks(blocks, folder)
+        _embed_users(run, folder)
         write_parquet(folder / ABSENT, _absent(run, catalogue, reports))
         return {"blocks": [report.summary for report in reports]}
 
@@ -55,13 +60,22 @@ def embed_stage(run: Run) -> Stage:
         settings={
             name: block.model_dump(mode="json", exclude={"workers"})
             for name, block in content.items()
-        },
+        }
+        | {f"users.{name}": table.model_dump(mode="json") for name, table in users.items()},
         reads=(prepare_stage(run),),
         files=tuple(files),
         work=work,
         # Only encoders know whether weights or files changed; with the store it is a moment's work.
         always=any(block.encoder is not None for block in content.values()),
     )
+
+
+def _embed_users(run: Run, folder: Path) -> None:
+    """Fit the encoders of users' attributes on the training users, and encode everybody."""
+    if run.config.users:
+        dataset, split = load_data(run)
+        attributes = UserAttributes.fit(run.config.users, dataset.users, split.trained_users)
+        save_users(attributes, attributes.blocks(dataset.users), folder)
 
 
 def vector_store(run: Run) -> VectorStore:

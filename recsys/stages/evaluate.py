@@ -7,11 +7,14 @@ import pandas as pd
 
 from recsys.config import EvaluationConfig
 from recsys.content.saved import load_blocks
+from recsys.content.user_attributes import load_user_blocks
 from recsys.data.dataset import Dataset
+from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.evaluation.metrics import METRICS
+from recsys.evaluation.ratings import rating_baselines, towers_rmse
 from recsys.evaluation.table import comparison_markdown, models_summary
 from recsys.files import digest_json, write_json
 from recsys.index.exact import ExactIndex
@@ -52,7 +55,7 @@ def evaluate_stage(run: Run) -> Stage:
             "models": models_summary(results),
             "tuning": tried,
             "index": read_record(run.folder("index"))["facts"],
-        }
+        } | _ratings(run, split, task)
         write_json(folder / METRICS_FILE, report)
         (folder / "table.md").write_text(comparison_markdown(results), encoding="utf-8")
         return {"users": len(task.users), "dropped": task.dropped}
@@ -95,10 +98,11 @@ def check_minimum(config: EvaluationConfig) -> None:
 
 def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Results:
     results: Results = {}
-    blocks = load_blocks(run.folder("content"))
+    content = run.folder("content")
+    blocks, user_blocks = load_blocks(content), load_user_blocks(content)
     evaluation = run.config.evaluation
     for seed in run.seeds if len(task.users) else ():
-        towers = load_towers(run.folder("towers", seed), blocks)
+        towers = load_towers(run.folder("towers", seed), blocks, user_blocks)
         served = load_index(run.folder("index", seed), ids_digest=dataset.item_ids.digest)
         exact = ExactIndex.build(towers.item_vectors())
         seconds = read_record(run.folder("towers", seed))["seconds"]
@@ -117,6 +121,22 @@ def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Res
             measured = {**found.means, "fit_seconds": seconds}
             results.setdefault(ranker.name, {})[seed] = measured
     return results
+
+
+def _ratings(run: Run, split: Split, task: Task) -> dict[str, Any]:
+    """The ``ratings`` of ``metrics.json``, in the log's unit; nothing unless they are learnt."""
+    if not run.config.training.rating_weight or not len(task.truth):
+        return {}
+    content = run.folder("content")
+    blocks, user_blocks = load_blocks(content), load_user_blocks(content)
+    errors = {
+        str(seed): towers_rmse(load_towers(run.folder("towers", seed), blocks, user_blocks), task)
+        for seed in run.seeds
+    }
+    learnt = split.learnable(refit=run.config.split.refit)
+    mean = sum(errors.values()) / len(errors)
+    others = rating_baselines(learnt, task)
+    return {"ratings": {"rmse": {"two-tower": mean, **others}, "per_seed": errors}}
 
 
 def _about_data(run: Run, dataset: Dataset, task: Task) -> dict[str, Any]:

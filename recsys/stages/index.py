@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from recsys.content.saved import load_blocks
+from recsys.content.user_attributes import load_user_blocks
 from recsys.index.calibration import recall_against_exact
 from recsys.index.index import build_index
 from recsys.stages.embed import embed_stage
@@ -25,7 +26,9 @@ def index_stage(run: Run, seed: int) -> Stage:
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
-        towers = load_towers(run.folder("towers", seed), load_blocks(run.folder("content")))
+        content = run.folder("content")
+        blocks, user_blocks = load_blocks(content), load_user_blocks(content)
+        towers = load_towers(run.folder("towers", seed), blocks, user_blocks)
         learnt = split.learnable(refit=run.config.split.refit)
         everybody = np.unique(learnt.users)
         asked = np.random.default_rng(0).permutation(everybody)[:ASKED]

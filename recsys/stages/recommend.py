@@ -5,6 +5,7 @@ from typing import Any
 
 from recsys.batch.generate import generate
 from recsys.content.saved import load_blocks
+from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.index.index import load_index
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
@@ -72,9 +73,11 @@ def recommend_stage(run: Run) -> Stage:
 def load_recommender(run: Run) -> Recommender:
     """Load what is served; histories are the whole log, or what was learnt from."""
     dataset, split = load_data(run)
-    towers = load_towers(run.folder("towers"), load_blocks(run.folder("content")))
+    content = run.folder("content")
+    towers = load_towers(run.folder("towers"), load_blocks(content), load_user_blocks(content))
     index = load_index(run.folder("index"), ids_digest=dataset.item_ids.digest)
     known = dataset.log
     if run.config.recommend.history == "train":
         known = split.learnable(refit=run.config.split.refit)
-    return Recommender.of(TwoTowerRanker(towers, index), dataset, known)
+    attributes = UserAttributes.load(content)
+    return Recommender.of(TwoTowerRanker(towers, index), dataset, known, attributes=attributes)

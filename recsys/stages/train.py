@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from recsys.content.saved import load_blocks
+from recsys.content.user_attributes import load_user_blocks
 from recsys.files import digest_json, remove_folder
 from recsys.fitting import Phase, fit_towers
 from recsys.stages.embed import embed_stage
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, inputs_of
+from recsys.stages.update import load_start, start_files, update_facts
+from recsys.towers.grow import Blocks
 from recsys.towers.saved import save_towers
 from recsys.training.loop import EpochReport
+from recsys.updating import schedule
 
 __all__ = ["train_stage"]
 
@@ -20,21 +24,29 @@ HISTORY = "history.jsonl"  # one line an epoch
 
 
 def train_stage(run: Run, seed: int) -> Stage:
-    """Train the towers with one seed; a checkpoint beside the folder survives a kill."""
+    """Train or update the towers with one seed; a checkpoint beside the folder survives a kill."""
     config = run.config
+    updates = config.update.start is not None
+    training = schedule(config.training, config.update) if updates else config.training
 
     def work(folder: Path) -> dict[str, Any]:
-        _, split = load_data(run)
+        dataset, split = load_data(run)
+        content = run.folder("content")
+        blocks = Blocks(load_blocks(content), load_user_blocks(content))
+        start = load_start(run, seed, dataset, blocks)
         checkpoint = _checkpoint_folder(run, seed, stage)
         fitted = fit_towers(
             split,
-            load_blocks(run.folder("content")),
+            blocks.items,
             config.towers,
-            config.training,
+            training,
             seed=seed,
             refit=config.split.refit,
             checkpoint=checkpoint,
             on_epoch=_Told(run, seed),
+            user_blocks=blocks.users,
+            start=start,
+            newcomers=config.newcomers,
         )
         save_towers(fitted.towers, folder)
         lines = [json.dumps(record) for record in fitted.history]
@@ -42,19 +54,24 @@ def train_stage(run: Run, seed: int) -> Stage:
         for leftover in checkpoint.parent.glob(f".*{checkpoint.name.lstrip('.')}*"):
             remove_folder(leftover)
         best = fitted.scores.get(fitted.epochs)
-        return {"seed": seed, "epochs": fitted.epochs, "validation_ndcg@10": best}
+        facts = {"seed": seed, "epochs": fitted.epochs, "validation_ndcg@10": best}
+        if start is None:
+            return facts
+        return facts | {"update": update_facts(run, start, fitted.towers, split)}
 
     stage = Stage(
         name=run.label("train", seed),
         folder=run.folder("towers", seed),
         settings={
             "towers": config.towers.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json"),
+            "training": training.model_dump(mode="json"),
+            "newcomers": config.newcomers.model_dump(mode="json"),
             "refit": config.split.refit,
             "seed": seed,
-        },
+        }
+        | ({"replay": config.update.replay} if updates else {}),
         reads=(prepare_stage(run), embed_stage(run)),
-        files=(),
+        files=start_files(run, seed),
         work=work,
     )
     return stage

@@ -19,6 +19,7 @@ from recsys.towers.two_tower import TwoTower
 __all__ = ["load_towers", "load_weights", "plain", "save_towers", "save_weights"]
 
 SHAPE, WEIGHTS = "towers.json", "weights.safetensors"
+KEYS = {"towers", "users", "items", "content", "attributes", "ratings", "newcomers"}
 
 
 def save_towers(towers: TwoTower, folder: Path) -> None:
@@ -45,6 +46,9 @@ def load_towers(
         ArtifactError: a file is missing or damaged, or the content is not what they know.
     """
     shape = read_json(folder / SHAPE)
+    lacking = sorted(KEYS - shape.keys())
+    if lacking:
+        raise ArtifactError(f"{folder / SHAPE}: lacks {lacking}: is of another version; train again")
     for what, given in (("content", blocks), ("attributes", user_blocks)):
         widths = [block.dim for block in given]
         if widths != shape[what]:
