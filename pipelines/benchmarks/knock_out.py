@@ -3,10 +3,10 @@
 The towers are trained anew with one content at a time made useless, all others as they are. A gain
 that stays when the vectors are shuffled among the items is none.
 
-    python pipelines/benchmarks/knock_out.py CONFIG [--seeds 0,1,2] [key=value ...]
+    python pipelines/benchmarks/knock_out.py CONFIG [--seeds 0,1,2] [--only NAME,NAME] [KEY=VALUE]
 """
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from recsys.stages.prepare import cut_log
 WAYS = ("shuffled", "constant", "absent")
 
 
-def main(config: Config, seeds: list[int]) -> None:
+def main(config: Config, seeds: list[int], only: set[str]) -> None:
     """Print NDCG@10 of every content knocked out in every way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -45,7 +45,7 @@ def main(config: Config, seeds: list[int]) -> None:
     print(f"{dataset!r}\n{cut!r}\n")
     print("| content | ndcg@10 | against all real | seeds |\n|---|--:|--:|---|")
     real = _show("all real", config, cut, blocks, seeds, None)
-    for block in blocks:
+    for block in (block for block in blocks if not only or block.name in only):
         for way in WAYS:
             others = [_knocked_out(other, way) if other is block else other for other in blocks]
             kept = [other for other in others if other.present.any()]
@@ -86,10 +86,14 @@ def _show(
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    chosen = [0, 1, 2]
-    if "--seeds" in words:
-        place = words.index("--seeds")
-        chosen = [int(seed) for seed in words[place + 1].split(",")]
-        del words[place : place + 2]
-    main(load_config(Path(words[0]), words[1:]), chosen)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="contents to knock out; all if absent")
+    parser.add_argument("overrides", nargs="*", help="such as training.epochs=20")
+    asked = parser.parse_args()
+    main(
+        load_config(asked.config, asked.overrides),
+        [int(seed) for seed in asked.seeds.split(",")],
+        set(filter(None, asked.only.split(","))),
+    )

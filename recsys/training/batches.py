@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.config import TrainingConfig
 from recsys.data.ragged import Ragged
+from recsys.training.augment import augmented
 
 __all__ = ["Batch", "draw_batches", "steps_per_epoch", "target_weights"]
 
@@ -79,8 +80,9 @@ def draw_batches(
 
     With one prefix, a user with n items is cut before item c, c uniform in 0..n-1: the (at most
     ``history``) items before it are what is known, the (at most ``config.horizon``) from it on are
-    the targets. With all prefixes, windows of at most ``history`` items are drawn, as many as the
-    sequence is long, and the targets of each of their items are those that follow it.
+    the targets; ``config.augment`` changes what is known only. With all prefixes, windows of at
+    most ``history`` items are drawn, as many as the sequence is long, and the targets of each of
+    their items are those that follow it.
 
     Args:
         sequences: every user's items, oldest first, ``n_users`` rows.
@@ -102,6 +104,8 @@ def draw_batches(
         unknown = random.random(len(users)) < config.user_dropout
         starts = sequences.indptr[users]
         histories = _spans(sequences, starts + begins, starts + ends)
+        if config.augment != "none":
+            histories = augmented(histories, config.augment, config.augment_share, random)
         known, newest, after = _positions(histories, begins, ends, config.prefixes == "all")
         nexts = starts[known] + after
         stops = np.minimum(nexts + config.horizon, sequences.indptr[users + 1][known])

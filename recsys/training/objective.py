@@ -20,6 +20,7 @@ from recsys.towers.losses import sampled_loss
 from recsys.towers.rating import RatingHead
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, target_weights
+from recsys.training.contrast import contrast_loss
 from recsys.training.negatives import ItemSampler, Miner, accidental_hits, in_batch, mined
 
 __all__ = ["MinerOf", "Objective"]
@@ -83,25 +84,30 @@ class Objective:
         random: np.random.Generator,
         mine: Miner | None = None,
     ) -> Tensor:
-        """Return the loss ``()`` of a batch: of retrieval, and of ratings where they are learnt.
+        """Return the loss ``()`` of a batch: of retrieval, of ratings and of views if asked for.
 
         Args:
             towers: scored.
             batch: what is learnt from.
-            random: draws negatives.
+            random: draws negatives and views.
             mine: finds hard negatives, if some are wanted.
         """
-        with autocast(towers.device, self.config.precision):
+        config = self.config
+        with autocast(towers.device, config.precision):
             items = towers.items()  # (n_items, d)
-            queries = _queries(towers, batch, items, every=self.config.prefixes == "all")
+            queries = _queries(towers, batch, items, every=config.prefixes == "all")
         targets = self._targets(batch, towers.device)
         scored = _Scored(_unit_parts(queries, towers), _unit_parts(items, towers))
         loss = self._retrieval(towers, batch, scored, targets, random, mine)
-        if towers.ratings is None:
-            return loss
-        return loss + self.config.rating_weight * _rating_loss(
-            towers.ratings, batch, queries, items, targets
-        )
+        if towers.ratings is not None:
+            loss = loss + config.rating_weight * _rating_loss(
+                towers.ratings, batch, queries, items, targets
+            )
+        if config.contrast_weight:
+            loss = loss + config.contrast_weight * contrast_loss(
+                towers, batch.people, batch.histories, items, random, precision=config.precision
+            )
+        return loss
 
     def _retrieval(
         self,
