@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from recsys.config_file import load_config
+from recsys.errors import ConfigError
 
 __all__ = ["add_update_command"]
 
@@ -53,12 +54,27 @@ def add_update_command(app: typer.Typer, run: Callable[..., None]) -> None:
             start = Path("runs") / config.stem
         if start is not None:
             words.append(f"update.start={start}")
+        _check_start(load_config(config, words).update.start, out)  # before anything is written
         options: dict[str, Any] = {"force": force, "quiet": quiet, "verbose": verbose}
         run(config, words, out, seeds, as_json=as_json, dry_run=dry_run, **options)
         if not (as_json or dry_run or quiet):
             _tell(out)
 
     app.command("update")(command)
+
+
+def _check_start(start: Path | None, out: Path) -> None:
+    """Refuse what no update can start from.
+
+    Raises:
+        ConfigError: the folder holds no finished run, or is the new one itself.
+    """
+    if start is None or not (start / "towers" / "stage.json").is_file():
+        raise ConfigError(
+            f"{start}: holds no trained towers; give the folder of a finished run as --from"
+        )
+    if start.resolve() == out.resolve():
+        raise ConfigError(f"{out}: an update cannot start from itself; choose another --out")
 
 
 def _tell(out: Path) -> None:

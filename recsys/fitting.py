@@ -206,9 +206,7 @@ def fit_towers(
     learner.towers.eval()
     if newcomers is not None and _has_newcomers(learner.towers, newcomers):
         rows = split.learnable(refit=again)
-        learner.towers.newcomers = fit_newcomers(
-            learner.towers, rows, blocks, newcomers, seed=seed
-        )
+        learner.towers.newcomers = fit_newcomers(learner.towers, rows, blocks, newcomers, seed=seed)
     return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
 
 

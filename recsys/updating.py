@@ -7,7 +7,7 @@ anew each time: rehearsal keeps towers from forgetting (Robins, Connection Scien
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,9 +108,18 @@ class WarmStart:
         blocks: Blocks,
         replay: float,
     ) -> Self:
-        """Find old users and items among the new by their ids; those that are gone are left out."""
+        """Find old users and items among the new by their ids; those that are gone are left out.
+
+        Raises:
+            DataError: no item of the earlier training is left.
+        """
         users = user_ids.find(learnt.user_ids.values)  # the new number of each old one
         items = item_ids.find(learnt.item_ids.values)
+        if not (items >= 0).any():
+            raise DataError(
+                f"update: none of the {len(items):,} items that the towers to start from know is "
+                "in the log; expected the run of an earlier state of this log"
+            )
         growth = Growth(_inverse(users, len(user_ids)), _inverse(items, len(item_ids)))
         mine, theirs = users[learnt.rows.users], items[learnt.rows.items]
         there = (mine >= 0) & (theirs >= 0)
@@ -122,6 +131,11 @@ class WarmStart:
         kept = grow(self.learnt.towers, towers, self.growth, self.learnt.blocks, self.blocks)
         for name, share in kept.items():
             logger.info("update: %s is encoded otherwise; %.1f %% of it kept", name, 100 * share)
+        if self.learnt.towers.ratings is not None and towers.ratings is None:
+            logger.warning(
+                "update: the towers to start from predict ratings, the new ones will not; set "
+                "training.rating_weight as it was"
+            )
 
     def is_new(self, rows: Interactions) -> NDArray[np.bool_]:
         """Which rows have not been learnt from, bool ``(n,)``."""
@@ -181,7 +195,7 @@ class WarmStart:
         before, numbers = self.learnt.towers, self.growth.items
         then_known = np.append(before.items.known.cpu().numpy(), False)
         both = np.flatnonzero(then_known[numbers] & towers.items.known.cpu().numpy())
-        now, then = towers.item_vectors()[both], before.item_vectors()[numbers[both]]
+        now, then = _own_places(towers, both), _own_places(before, numbers[both])
         left, _, right = np.linalg.svd(now.T @ then)
         distances, turned = (
             _cosine_distances(now, then),
@@ -211,6 +225,13 @@ class WarmStart:
         before = _best(self.learnt.towers, self.growth.users[users], then)
         kept = contains(_rows(before), np.append(self.growth.items, -1)[after])  # -1 pads
         return len(users), float(1 - kept[after >= 0].mean())
+
+
+def _own_places(towers: TwoTower, items: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Unit vectors ``(n, d)`` of items that were learnt from, without what newcomers add."""
+    own = towers.item_vectors()[items, : towers.config.dim]
+    places: NDArray[np.float32] = own / np.linalg.norm(own, axis=1, keepdims=True)
+    return places
 
 
 def _best(towers: TwoTower, users: NDArray[np.int32], histories: Ragged) -> NDArray[np.int32]:

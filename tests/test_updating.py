@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from suites.beside import Beside
 
 from recsys.config import TowersConfig, TrainingConfig, UpdateConfig
 from recsys.data.dataset import Dataset
@@ -127,6 +128,22 @@ def test_nothing_moved_is_no_drift_and_a_rotation_is_none_but_for_itself(learnt:
     moved = start.drift(turned, learnt.rows)
     assert moved.mean > 0.1
     assert moved.turned_p99 == pytest.approx(0, abs=1e-5)
+
+
+def test_newcomers_that_come_or_go_are_no_drift(learnt: Learnt) -> None:
+    start = WarmStart.of(learnt, learnt.user_ids, learnt.item_ids, Blocks(), 1.0)
+    wider = deepcopy(learnt.towers)
+    wider.newcomers = Beside()  # type: ignore[assignment]
+    moved = start.drift(wider, learnt.rows)
+    assert moved.p99 == pytest.approx(0, abs=1e-6)
+    assert moved.turned_p99 == pytest.approx(0, abs=1e-5)
+    assert moved.changed == 0
+
+
+def test_the_run_of_another_shop_is_refused(learnt: Learnt) -> None:
+    others = ItemIds(np.arange(1_000, 1_020))
+    with pytest.raises(DataError, match=r"none of the 40 items .* is in the log"):
+        WarmStart.of(learnt, learnt.user_ids, others, Blocks(), 1.0)
 
 
 def test_a_log_that_has_not_grown_is_refused(learnt: Learnt) -> None:

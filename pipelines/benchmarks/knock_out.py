@@ -91,7 +91,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="", help="contents to knock out; all if absent")
     parser.add_argument("overrides", nargs="*", help="such as training.epochs=20")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     main(
         load_config(asked.config, asked.overrides),
         [int(seed) for seed in asked.seeds.split(",")],

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("overrides", nargs="*", help="such as update.replay=2")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     config = load_config(CONFIG, asked.overrides)
     dataset = Dataset.from_config(config.data, config.split)
     split = cut_log(dataset, config.split)

@@ -16,9 +16,7 @@ class TowersConfig(Section):
 
     dim: int = Field(default=128, ge=2, le=4096)  # of a vector: all members together
     members: int = Field(default=2, ge=1)  # independent models side by side in a vector
-    encoder: tuple[HistoryEncoder, ...] = Field(
-        default=("means",), min_length=1
-    )  # of the history: one for all members, or one for each
+    encoder: tuple[HistoryEncoder, ...] = ("means",)  # of the history: for all members, or each
     history: int = Field(default=100, ge=1)  # how many of the last items the user tower reads
     history_items: Literal["own", "shared"] = "own"  # a past item's vector: its own table's, or
     # the item tower's, which knows content too
@@ -55,6 +53,12 @@ class TowersConfig(Section):
             raise ValueError(
                 f"dim = {self.dim} cannot be cut into members = {self.members} parts of equal "
                 "width, at least 2"
+            )
+        width = self.dim // self.members
+        if "transformer" in self.encoder and width % self.heads:
+            raise ValueError(
+                f"heads = {self.heads} of a transformer cannot share a width of {width} (dim / "
+                "members) evenly"
             )
         return self
 

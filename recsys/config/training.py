@@ -80,9 +80,12 @@ class NewcomersConfig(Section):
 
     dim: int = Field(default=64, ge=0, le=4096)  # what they add to a vector's width; 0: left out
     episodes: int = Field(default=20, ge=1)  # that play known items as new
-    hidden: float = Field(default=0.2, gt=0, le=0.5)  # share of the items that each of them hides
+    hidden: float = Field(default=0.1, gt=0, le=0.5)  # share of the items that each of them hides
     anchors: int = Field(default=4_000, ge=2)  # known items that a new one is compared with at most
     learning_rate: float = Field(default=0.1, gt=0)
+    profile: float = Field(
+        default=0.5, gt=0
+    )  # what the taste of years counts beside the towers' view of a history
 
 
 class UpdateConfig(Section):

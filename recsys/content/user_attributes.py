@@ -55,7 +55,7 @@ class _Table:
                 numbers = number_rows(columns)
                 fitted = NumberEncoder.fit([numbers[row] for row in rows])
                 return cls(name, config.columns, (), fitted)
-            delimiters = delimiters_of(columns)
+            delimiters = delimiters_of(columns.iloc[rows])
             carried = labels(columns, delimiters)
             vocabulary = CategoryEncoder.fit([carried[row] for row in rows])
         except DataError as error:

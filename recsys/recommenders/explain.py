@@ -65,8 +65,8 @@ def explain(
         k: how many items of the history are told at most.
 
     Raises:
-        DataError: an id is unknown, the item has no vector, or an item of ``past`` is not in the
-            history that the towers read.
+        DataError: an id is unknown, the item has no vector or is a newcomer that the towers do not
+            place, or an item of ``past`` is not in the history that the towers read.
         ConfigError: the recommender has no towers, or k is below 1.
     """
     ranker = recommender.ranker
@@ -82,6 +82,11 @@ def explain(
             f"why: item {str(item_id)!r} has no vector: no training rows and no content; expected "
             "an item that was learnt from, or with content"
         )
+    if towers.newcomers is not None and not towers.items.known[item]:
+        raise DataError(
+            f"why: item {str(item_id)!r} was not learnt from: its content is placed beside the "
+            "towers, and its score is not told in shares; expected an item with training rows"
+        )
     history = recommender.histories[user]
     left_out = _left_out(recommender, towers, user_id, history, past)
     users = np.array([user], dtype=np.int32)
@@ -96,11 +101,23 @@ def explain(
         score=float(query @ vector),
         taken=item in history,
         exact=adds_up(towers),
-        item=item_shares(towers, query, item),
+        item=item_shares(towers, _asked_of_towers(towers, query, vector), item),
         user=user_shares(towers, user, history, vector),
         history=_largest(recommender, left_out, drops, "drop", k),
         nearest=_largest(recommender, liked, cosines, "cosine", k),
     )
+
+
+def _asked_of_towers(
+    towers: TwoTower, query: NDArray[np.float32], item: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What a query asks of the item tower alone, ``(d,)``: newcomers widen and scale vectors.
+
+    All else of a known item's vector meets zeros in the query.
+    """
+    own = slice(towers.config.dim)
+    asked: NDArray[np.float32] = query[own] * np.linalg.norm(item[own])
+    return asked
 
 
 def _left_out(

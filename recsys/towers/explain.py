@@ -53,7 +53,7 @@ def item_shares(towers: TwoTower, query: Vector, item: int) -> list[Share]:
 
     Args:
         towers: of the score.
-        query: the user's unit vector, ``(d,)``; it stays as it is.
+        query: what the item tower's unit vector is multiplied with, ``(d,)``; it stays as it is.
         item: its number.
     """
     tower = towers.eval().items

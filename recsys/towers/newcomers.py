@@ -4,16 +4,19 @@ Learned towers place new items badly: what they know of content serves items tha
 So newcomers are placed by a model of their own, and both live in one vector:
 
     user  =  [ a u | b p | g | 0    ]      u: the tower's vector, p: the profile of the history
-    known =  [   v | 0   | 0 | rest ]      v: the tower's vector
-    new   =  [   0 | t c | o | rest ]      c: what its content says, o: how new items stand at all
+    known =  [ s v | 0   | 0 | rest ]      v: the tower's vector
+    new   =  [ l w | t c | o | rest ]      w, c: what v and an item's factors would be, by content
 
 All have length 1 (``rest`` fills up), so an angular index is exact for them. Among known items the
-order is the tower's own; among new ones it is that of ``p . c``.
+order is the tower's own; a new one stands where a known one of cosine
 
-``c`` is a kernel ridge regression (Gaussian process mean) from content onto item factors, the right
-singular vectors of the log; ``p`` sums the factors of a history, each dimension shrunk as far as
-chance would have given it too. How much each kind of content says is learnt in episodes that play
-known items as new (`recsys.training.newcomers`).
+    gain (u . w + profile  p . c) + offset
+
+would. ``w`` and ``c`` are kernel ridge regressions (Gaussian process means) from content onto the
+towers' vectors of known items, and onto item factors, the right singular vectors of the log; ``p``
+sums the factors of a history, each dimension shrunk as far as chance would have given it too. The
+towers know the order of a history, the factors the taste of years. How much each kind of content
+says is learnt in episodes that play known items as new (`recsys.training.newcomers`).
 """
 
 import math
@@ -24,62 +27,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
 from recsys.device import to_device
+from recsys.towers.factors import Factors
 
-__all__ = ["ContentKernel", "Factors", "Newcomers", "item_factors"]
+__all__ = ["ContentKernel", "Newcomers"]
 
 BLOCK = 4_096  # items placed at a time
 FIRST_WEIGHT, FIRST_NOISE = 0.2, 5.0  # of the kernel
-
-
-class Factors(NamedTuple):
-    """What the log says about items, without any content.
-
-    Attributes:
-        items: float32 ``(n_items, r)``; zeros for items without rows and for unused dimensions.
-        shrink: of each dimension, in [0, 1), float32 ``(r,)``.
-    """
-
-    items: NDArray[np.float32]
-    shrink: NDArray[np.float32]
-
-    @property
-    def steps(self) -> NDArray[np.float32]:
-        """What each item adds to the profile of who took it, ``(n_items, r)``."""
-        return self.items * self.shrink
-
-
-def item_factors(taken: sparse.csr_matrix, dim: int, *, seed: int) -> Factors:
-    """Factor who took what: right singular vectors, and how far each is above chance.
-
-    With singular values s, ``shrink = s^2 / (s^2 + noise)``, which makes ``taken V shrink V'`` a
-    ridge regression of the log on itself. ``noise = p (1 - p) (sqrt(users) + sqrt(items))^2`` is
-    where the largest s^2 of independent draws with the same density p lies (Marchenko and Pastur,
-    1967): what chance alone would show counts half or less.
-
-    Args:
-        taken: binary ``(n_users, n_items)``; rows and columns without an entry count nothing.
-        dim: width ``r``; a smaller log fills fewer.
-        seed: of the randomised decomposition (Halko et al., 2011).
-    """
-    users = np.flatnonzero(np.diff(taken.indptr))
-    items = np.flatnonzero(np.bincount(taken.indices, minlength=taken.shape[1]))
-    seen = taken[users][:, items].astype(np.float32)
-    rank = min(dim, *seen.shape)
-    _, values, right = randomized_svd(seen, rank, random_state=seed)
-    density = seen.nnz / (len(users) * len(items))
-    noise = density * (1 - density) * (math.sqrt(len(users)) + math.sqrt(len(items))) ** 2
-    factors = np.zeros((taken.shape[1], dim), dtype=np.float32)
-    factors[items, :rank] = right.T * math.sqrt(len(items))  # of a size that no catalogue's is
-    shrink = np.zeros(dim, dtype=np.float32)
-    shrink[:rank] = values**2 / (values**2 + max(noise, 1e-9))
-    return Factors(factors, shrink)
+LARGEST = 0.8  # part of a newcomer's vector that the towers' may fill
 
 
 class _Standard(nn.Module):
@@ -143,16 +102,23 @@ class Newcomers(nn.Module):
 
     known: Tensor
     anchors: Tensor
-    coefficients: Tensor  # (m, r)
-    centre: Tensor  # (r,): where an item lies whose content is like no other
+    coefficients: Tensor  # (m, r + d)
+    centre: Tensor  # (r + d,): where an item lies whose content is like no other
     steps: Tensor  # (n_items, r): what a past item adds to a profile
     prior: Tensor  # (r,): one average step, all that is known of a user without history
-    longest: Tensor  # (): length that no newcomer's c exceeds, so that t c fits into a unit vector
-    gain: Tensor  # (): what p . c / longest counts beside the cosine of the towers, above 0
+    longest: Tensor  # (2,): lengths that no newcomer's c and w exceed: they must fit a unit vector
+    gain: Tensor  # (): above 0
+    profile: Tensor  # (): what p . c counts beside u . w, above 0
     offset: Tensor  # (): how far newcomers as a whole are lifted, in cosines of the towers
 
     def __init__(
-        self, blocks: Sequence[ContentBlock], known: Tensor, *, n_anchors: int, dim: int
+        self,
+        blocks: Sequence[ContentBlock],
+        known: Tensor,
+        *,
+        n_anchors: int,
+        dim: int,
+        tower_dim: int,
     ) -> None:
         """Prepare an empty model, for `place` or for weights from a file.
 
@@ -161,25 +127,27 @@ class Newcomers(nn.Module):
             known: items with training rows, bool ``(n_items,)``.
             n_anchors: how many known items newcomers are compared with.
             dim: width ``r`` of factors and profiles.
+            tower_dim: width ``d`` of the towers' vectors.
         """
         super().__init__()
-        self.dim = dim
+        self.dim, self.tower_dim = dim, tower_dim
         self.contents = nn.ModuleList([_Standard(block, known.cpu()) for block in blocks])
         self.kernel = ContentKernel(len(blocks))
         self.register_buffer("known", known.cpu())
         self.register_buffer("anchors", torch.zeros(n_anchors, dtype=torch.int64))
-        self.register_buffer("coefficients", torch.zeros(n_anchors, dim))
-        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("coefficients", torch.zeros(n_anchors, dim + tower_dim))
+        self.register_buffer("centre", torch.zeros(dim + tower_dim))
         self.register_buffer("steps", torch.zeros(len(known), dim))
         self.register_buffer("prior", torch.zeros(dim))
-        for name in ("longest", "gain"):
+        self.register_buffer("longest", torch.ones(2))
+        for name in ("gain", "profile"):
             self.register_buffer(name, torch.ones(()))
         self.register_buffer("offset", torch.zeros(()))
 
     @property
     def shape(self) -> dict[str, int]:
         """What `__init__` asks beside content and known items."""
-        return {"n_anchors": len(self.anchors), "dim": self.dim}
+        return {"n_anchors": len(self.anchors), "dim": self.dim, "tower_dim": self.tower_dim}
 
     @property
     def width(self) -> int:
@@ -192,17 +160,22 @@ class Newcomers(nn.Module):
 
     @torch.no_grad()
     def place(
-        self, factors: Factors, anchors: NDArray[np.int64], counts: NDArray[np.int64]
+        self,
+        factors: Factors,
+        vectors: NDArray[np.float32],
+        anchors: NDArray[np.int64],
+        counts: NDArray[np.int64],
     ) -> None:
-        """Fit the regression of the learnt kernel, from the content of anchors onto factors.
+        """Fit the regressions of the learnt kernel, from the content of anchors.
 
         Args:
             factors: of all known items.
+            vectors: of the item tower, ``(n_items, d)``.
             anchors: numbers of ``n_anchors`` of these, ``(m,)``.
             counts: rows of each item, ``(n_items,)``.
         """
         device = self.known.device
-        targets = to_device(factors.items[anchors], device)
+        targets = to_device(np.hstack([factors.items[anchors], vectors[anchors]]), device)
         self.anchors.copy_(to_device(anchors, device))
         self.centre.copy_(targets.mean(dim=0))
         self.coefficients.copy_(
@@ -211,18 +184,21 @@ class Newcomers(nn.Module):
         self.steps.copy_(to_device(factors.steps, device))
         rows = to_device(counts.astype(np.float32), device)
         self.prior.copy_(rows @ self.steps / rows.sum())
-        lengths = self.places(torch.arange(len(self.known), device=device)).norm(dim=1)
-        self.longest.copy_(lengths.max().clamp_min(1e-6))
+        placed = self.places(torch.arange(len(self.known), device=device))
+        lengths = [part.norm(dim=1).max() for part in placed]
+        self.longest.copy_(torch.stack(lengths).clamp_min(1e-6))
 
     @torch.no_grad()
-    def places(self, items: Tensor) -> Tensor:
-        """What content says of items ``(b,)``: c, ``(b, r)``."""
+    def places(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """What content says of items ``(b,)``: c ``(b, r)`` and w ``(b, d)``."""
         anchors = self.standard(self.anchors)
         blocks = [
             self.kernel(self.standard(block), anchors) @ self.coefficients
             for block in torch.split(items, BLOCK)
         ]
-        return self.centre + torch.cat(blocks)
+        placed = self.centre + torch.cat(blocks)
+        factors, vectors = torch.split(placed, [self.dim, self.tower_dim], dim=1)
+        return factors, vectors
 
     @torch.no_grad()
     def profiles(self, histories: Ragged) -> Tensor:
@@ -242,15 +218,19 @@ class Newcomers(nn.Module):
         new = np.flatnonzero(~known)
         share = self._shares()
         wide = np.zeros((len(vectors), vectors.shape[1] + self.width), dtype=np.float32)
-        wide[known, : vectors.shape[1]] = vectors[known]
-        if not len(new):
-            return wide
-        places = self.places(to_device(new, self.known.device)) / self.longest
-        lengths = places.norm(dim=1, keepdim=True).clamp_min(1.0)  # of content not seen at `place`
-        wide[new, -self.width : -2] = (places / lengths).cpu().numpy() * share.place
-        wide[new, -2] = share.offset
-        rest = 1.0 - np.square(wide[new]).sum(axis=1)
-        wide[new, -1] = np.sqrt(np.maximum(rest, 0.0))
+        wide[known, : vectors.shape[1]] = vectors[known] * share.known
+        if len(new):
+            factors, tower = (
+                (part / part.norm(dim=1, keepdim=True).clamp_min(longest)).cpu().numpy()
+                for part, longest in zip(
+                    self.places(to_device(new, self.known.device)), self.longest, strict=True
+                )
+            )
+            wide[new, : vectors.shape[1]] = tower * share.tower_place
+            wide[new, -self.width : -2] = factors * share.place
+            wide[new, -2] = share.offset
+        rest = 1.0 - np.square(wide).sum(axis=1)
+        wide[:, -1] = np.sqrt(np.maximum(rest, 0.0))
         return wide
 
     def beside_users(self, vectors: NDArray[np.float32], histories: Ragged) -> NDArray[np.float32]:
@@ -263,28 +243,43 @@ class Newcomers(nn.Module):
         return wide
 
     def _shares(self) -> "_Shares":
-        return _Shares.of(float(self.gain), float(self.offset))
+        longest_place, longest_vector = self.longest.tolist()
+        gain = float(self.gain)
+        return _Shares.of(
+            gain * longest_vector, gain * float(self.profile) * longest_place, float(self.offset)
+        )
 
 
 class _Shares(NamedTuple):
-    """The numbers of the module's table: a, b, g of users, t, o of newcomers."""
+    """The numbers of the module's table, for c and w of length 1 at most."""
 
     tower: float  # a
     profile: float  # b
     standing: float  # g
+    known: float  # s
+    tower_place: float  # l
     place: float  # t
     offset: float  # o
 
     @classmethod
-    def of(cls, gain: float, offset: float) -> "_Shares":
-        """The largest ``a`` for which all vectors have length 1.
+    def of(cls, by_tower: float, by_profile: float, offset: float) -> "_Shares":
+        """The largest scale ``a s`` of all scores for which all vectors have length 1.
 
-        Wanted are ``b t = a gain`` and ``g o = a offset`` with ``a^2 + b^2 + g^2 = 1`` and
-        ``t^2 + o^2 <= 1``. For any a, t^2 + o^2 is least where b^2 : g^2 = gain : abs(offset).
+        Wanted are ``l = s by_tower``, ``b t = a s by_profile`` and ``g o = a s offset``, with
+        ``a^2 + b^2 + g^2 = 1`` and ``l^2 + t^2 + o^2 <= 1``. For any a and s, t^2 + o^2 is least
+        where ``b^2 : g^2 = by_profile : abs(offset)``; a then follows. s is below 1 only where l
+        would leave no room.
         """
-        both = gain + abs(offset)
-        tower = 1.0 / math.sqrt(1.0 + both * both)
-        rest = math.sqrt(1.0 - tower * tower)
-        profile, standing = rest * math.sqrt(gain / both), rest * math.sqrt(abs(offset) / both)
-        own = tower * offset / standing if standing else 0.0
-        return cls(tower, profile, standing, tower * gain / profile, own)
+        known = min(1.0, LARGEST / by_tower)
+        both, room = by_profile + abs(offset), 1.0 - (known * by_tower) ** 2
+        tower = math.sqrt(room / (room + (known * both) ** 2))
+        left = math.sqrt(1.0 - tower * tower)
+        profile, standing = (
+            left * math.sqrt(by_profile / both),
+            left * math.sqrt(abs(offset) / both),
+        )
+        scale = tower * known
+        own = scale * offset / standing if standing else 0.0
+        return cls(
+            tower, profile, standing, known, known * by_tower, scale * by_profile / profile, own
+        )

@@ -48,7 +48,9 @@ def load_towers(
     shape = read_json(folder / SHAPE)
     lacking = sorted(KEYS - shape.keys())
     if lacking:
-        raise ArtifactError(f"{folder / SHAPE}: lacks {lacking}: is of another version; train again")
+        raise ArtifactError(
+            f"{folder / SHAPE}: lacks {lacking}: is of another version; train again"
+        )
     for what, given in (("content", blocks), ("attributes", user_blocks)):
         widths = [block.dim for block in given]
         if widths != shape[what]:

@@ -31,8 +31,9 @@ class TwoTower(nn.Module):
 
     Both vectors have length 1, so that an angular index is exact for what was learnt and no
     popularity hides in a norm. They hold ``config.members`` parts of equal length side by side:
-    models that share nothing but the temperature, each trained by a loss of its own. The cosine of
-    the whole is the mean of theirs: an ensemble, served as one vector.
+    models that share nothing but the temperature and the rates of forgetting of `Means`, each
+    trained by a loss of its own. The cosine of the whole is the mean of theirs: an ensemble, served
+    as one vector.
     """
 
     def __init__(

@@ -1,84 +1,72 @@
-"""How sharp and how high newcomers stand beside the items that the towers know."""
+"""How sharp and how high newcomers stand beside the items that the towers know.
 
+Both are read off known items that are played as new, among the items that nobody was seen to take:
+of those that somebody took, the towers know more than they would of anything else.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from recsys.towers.losses import multi_positive_softmax
-from recsys.towers.newcomers import Newcomers
-
-__all__ = ["Mixture", "lift"]
+__all__ = ["Mixture", "best_of_others", "fair_offset", "teacher_gain"]
 
 SHARE_AT = 10  # places of a list in which newcomers get their share
+LEAST = 1e-2  # gain: newcomers' content counts, however little the towers agree with it
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """An episode in which hidden items stand beside all others, to set `Newcomers` against towers.
+    """Hidden items beside all others, as users would be served: what they took is left out.
 
     Attributes:
-        towers: cosines of users and items, float32 ``(b, n)``; of hidden items 0.
-        profiles: ``p . c`` of users and items, float32 ``(b, n)``; of all but hidden items 0.
-        hidden: bool ``(n,)``.
-        asked: items that may be ranked: not in the history, bool ``(b, n)``.
-        truth: what the users took next, bool ``(b, n)``; at least one of each.
-        temperature: of the towers.
+        others: cosines of users and items that are not hidden, best first, ``(b, 10)`` at most;
+            -inf where there are fewer.
+        predicted: what content says of users and hidden items, ``(b, h)``.
+        taught: the cosines that the towers, which know them, give the same, ``(b, h)``.
+        asked: hidden items that a user did not take, bool ``(b, h)``.
+        share: of the hidden items in what the users took.
     """
 
-    towers: Tensor
-    profiles: Tensor
-    hidden: Tensor
+    others: Tensor
+    predicted: Tensor
+    taught: Tensor
     asked: Tensor
-    truth: Tensor
-    temperature: float
-
-    def scores(self, gain: Tensor, offset: Tensor) -> Tensor:
-        """Scores ``(b, n)`` in cosines of the towers; -inf where nothing is asked."""
-        new = gain * self.profiles + offset
-        return torch.where(self.hidden, new, self.towers).masked_fill(~self.asked, -torch.inf)
+    share: float
 
 
-def lift(newcomers: Newcomers, mixture: Mixture, steps: int = 60) -> None:
-    """Set gain and offset of newcomers so that they get their share of the lists.
-
-    The gain is what makes the softmax over all items likeliest. The offset then is where the share
-    of hidden items in the best ten of each user equals their share of the truth: what the towers
-    learnt by heart about the other items must not bury the hidden ones.
-
-    Args:
-        newcomers: changed in place; the gain is that of ``p . c``.
-        mixture: the episode.
-        steps: of the search for the likeliest.
-    """
-    device = mixture.towers.device
-    log_gain = torch.zeros((), device=device, requires_grad=True)
-    offset = torch.zeros((), device=device, requires_grad=True)
-    optimizer = torch.optim.Adam([log_gain, offset], lr=0.1)
-    rows, columns = mixture.truth.nonzero(as_tuple=True)
-    weights = 1.0 / mixture.truth.sum(dim=1)[rows]
-    barred = mixture.truth | ~mixture.asked
-    for _ in range(steps):
-        scores = mixture.scores(log_gain.exp(), offset) / mixture.temperature
-        finite = scores.masked_fill(~mixture.asked, 0.0)
-        loss = multi_positive_softmax(finite, barred, rows, columns, weights)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    newcomers.gain.copy_(log_gain.detach().exp())
-    newcomers.offset.copy_(_fair_offset(mixture, newcomers.gain))
+def best_of_others(cosines: Tensor, allowed: Tensor) -> Tensor:
+    """The best cosines of each user, ``(b, 10)`` of ``(b, n)``, among the allowed ``(b, n)``."""
+    places = min(SHARE_AT, cosines.shape[1])
+    return cosines.masked_fill(~allowed, -torch.inf).topk(places, dim=1).values
 
 
-@torch.no_grad()
-def _fair_offset(mixture: Mixture, gain: Tensor) -> Tensor:
-    """The offset at which hidden items have their share of the best places, by bisection."""
-    fair = float(mixture.truth[:, mixture.hidden].sum() / mixture.truth.sum())
-    places = min(SHARE_AT, mixture.truth.shape[1])
-    reach = 1.0 + float(gain * mixture.profiles.abs().max())  # beyond it all or none come first
-    low, high = -reach - 1.0, reach + 1.0
+def teacher_gain(mixtures: Sequence[Mixture]) -> float:
+    """The slope of the least squares line from what content says to what the towers say."""
+    said = torch.cat([mixture.predicted[mixture.asked] for mixture in mixtures]).double()
+    taught = torch.cat([mixture.taught[mixture.asked] for mixture in mixtures]).double()
+    said = said - said.mean()
+    slope = float((said * taught).sum() / said.square().sum().clamp_min(1e-12))
+    return max(slope, LEAST)
+
+
+def fair_offset(mixtures: Sequence[Mixture], gain: float) -> float:
+    """The offset at which hidden items hold their share of the ten best places, by bisection."""
+    fair = sum(mixture.share for mixture in mixtures) / len(mixtures)
+    reach = max(gain * float(mixture.predicted.abs().max()) for mixture in mixtures)
+    low, high = -2.0 - reach, 2.0 + reach  # below it no hidden item comes first, above it each
     for _ in range(30):
         middle = (low + high) / 2
-        best = mixture.scores(gain, gain.new_tensor(middle)).topk(places).indices
-        share = float(mixture.hidden[best].float().mean())
-        low, high = (low, middle) if share > fair else (middle, high)
-    return gain.new_tensor((low + high) / 2)
+        shares = [_share(mixture, gain, middle) for mixture in mixtures]
+        low, high = (low, middle) if sum(shares) / len(shares) > fair else (middle, high)
+    return (low + high) / 2
+
+
+def _share(mixture: Mixture, gain: float, offset: float) -> float:
+    """Which part of everybody's best ten are hidden items."""
+    new = (gain * mixture.predicted + offset).masked_fill(~mixture.asked, -torch.inf)
+    places = mixture.others.shape[1]
+    both = torch.cat([mixture.others, new], dim=1).topk(places, dim=1)
+    taken = torch.isfinite(both.values)
+    return float((taken & (both.indices >= places)).sum() / taken.sum().clamp_min(1))

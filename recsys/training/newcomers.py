@@ -1,7 +1,8 @@
 """Episodes: known items are hidden and ranked as if they were new, until that works.
 
 The towers stay as they are. Learnt are the weights of the content kernel, by the softmax of hidden
-items among themselves; then two numbers, how sharp and how high newcomers stand beside the rest.
+items among themselves; then two numbers, how sharp and how high newcomers stand beside the rest
+(`recsys.training.mixture`).
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
@@ -17,31 +19,37 @@ from torch import Tensor
 from recsys.config import NewcomersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
-from recsys.data.ragged import Ragged
 from recsys.device import to_device
 from recsys.errors import DataError, TrainingDiverged
+from recsys.towers.factors import Factors, item_factors
 from recsys.towers.losses import multi_positive_softmax
-from recsys.towers.newcomers import Factors, Newcomers, item_factors
+from recsys.towers.newcomers import Newcomers
 from recsys.towers.two_tower import TwoTower
-from recsys.training.mixture import Mixture, lift
+from recsys.training.mixture import Mixture, best_of_others, fair_offset, teacher_gain
 
-__all__ = ["fit_newcomers", "last_rows", "learn_kernel"]
+__all__ = ["Fold", "fit_newcomers", "hide_in_turn", "learn_kernel"]
 
 ITEMS, HIDDEN, USERS = 1_500, 500, 1_024  # of an episode at most: its cost is that of no catalogue
 CELLS = 20_000_000  # users x items of a mixture at most, one user at least
 FIRST_SCALE = 3.0  # of p . c in the softmax; it is learnt
 BETAS = (0.8, 0.98)  # few steps: momentum must not outlive them
-LATE = 0.2  # of each user's rows: what stands beside hidden items when both are to be ranked
 
 
 @dataclass(frozen=True, eq=False)
-class _Fold:
-    """A draw of hidden items, and what the log says without them."""
+class Fold:
+    """A draw of hidden items, and what the log says without them.
 
-    hidden: NDArray[np.int64]  # item numbers
+    Attributes:
+        hidden: item numbers.
+        others: numbers of the other items with rows.
+        factors: of the others.
+        profiles: of all users by the others, not scaled, float32 ``(n_users, r)``.
+    """
+
+    hidden: NDArray[np.int64]
     others: NDArray[np.int64]
-    factors: Factors  # of the others
-    profiles: NDArray[np.float32]  # of all users, (n_users, r)
+    factors: Factors
+    profiles: NDArray[np.float32]
 
 
 def fit_newcomers(
@@ -55,7 +63,7 @@ def fit_newcomers(
     """Learn how newcomers are placed beside trained towers, which stay as they are.
 
     Args:
-        towers: trained on ``rows``.
+        towers: trained on ``rows``, without newcomers.
         rows: interactions to learn from.
         blocks: content of all items, at least one.
         config: how.
@@ -65,51 +73,74 @@ def fit_newcomers(
         DataError: there are too few items to hide some.
         TrainingDiverged: the loss of an episode is not finite.
     """
-    known = rows.item_counts() > 0
-    numbers = np.flatnonzero(known)
+    counts = rows.item_counts()
+    numbers = np.flatnonzero(counts)
     if len(numbers) < 2 or not blocks:
         raise DataError(
             f"newcomers: {len(numbers)} items with interactions and {len(blocks)} content blocks; "
             "expected at least 2 and 1; set newcomers.dim = 0 to do without"
         )
-    counts = rows.item_counts()
     anchors = np.sort(np.argsort(-counts, kind="stable")[: min(config.anchors, len(numbers))])
     newcomers = Newcomers(
-        blocks, torch.from_numpy(known), n_anchors=len(anchors), dim=config.dim
+        blocks,
+        torch.from_numpy(counts > 0),
+        n_anchors=len(anchors),
+        dim=config.dim,
+        tower_dim=towers.config.dim,
     ).to(towers.device)
+    newcomers.profile.fill_(config.profile)
     taken = rows.histories().matrix(rows.n_items)
-    for loss in learn_kernel(newcomers, taken, config, seed=seed):
+    folds = hide_in_turn(taken, config, seed=seed)
+    for loss in learn_kernel(newcomers, taken, folds, config, seed=seed):
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"newcomers: the loss of an episode is {loss}; try newcomers.learning_rate below "
                 f"{config.learning_rate}"
             )
-    mixture = _mixture(newcomers, towers, rows, config, seed=seed)
-    lift(newcomers, mixture)
-    newcomers.place(item_factors(taken, config.dim, seed=seed), anchors, counts)
-    newcomers.gain.mul_(newcomers.longest)  # learnt for p . c, used for p . c / longest
+    vectors = towers.item_vectors()
+    mixtures = [_mixture(newcomers, towers, vectors, rows, fold, seed) for fold in folds]
+    gain = teacher_gain(mixtures)
+    newcomers.gain.fill_(gain)
+    newcomers.offset.fill_(fair_offset(mixtures, gain))
+    newcomers.place(item_factors(taken, config.dim, seed=seed), vectors, anchors, counts)
     return newcomers.eval()
 
 
+def hide_in_turn(taken: sparse.csr_matrix, config: NewcomersConfig, *, seed: int) -> list[Fold]:
+    """Cut the known items into parts, and hide each part in turn.
+
+    Args:
+        taken: binary ``(n_users, n_items)``.
+        config: which share of the items each part has.
+        seed: of the parts and the decompositions.
+    """
+    known = np.flatnonzero(np.bincount(taken.indices, minlength=taken.shape[1]))
+    mixed = np.random.default_rng(seed).permutation(known)
+    parts = np.array_split(mixed, max(2, round(1 / config.hidden)))
+    return [_fold(taken, np.sort(part), config.dim, seed=seed) for part in parts]
+
+
 def learn_kernel(
-    newcomers: Newcomers, taken: sparse.csr_matrix, config: NewcomersConfig, *, seed: int
+    newcomers: Newcomers,
+    taken: sparse.csr_matrix,
+    folds: Sequence[Fold],
+    config: NewcomersConfig,
+    *,
+    seed: int,
 ) -> Iterator[float]:
     """Learn the weights of the kernel in episodes; yield the loss of each, in nats.
 
-    An episode hides some items. What is left of the log makes factors and profiles, the kernel
-    predicts the factors of the hidden ones, and they are ranked among themselves.
+    In an episode the kernel predicts the factors of hidden items from those of the others, and the
+    hidden ones are ranked among themselves by the profiles of users that lack them.
 
     Args:
         newcomers: changed in place.
         taken: binary ``(n_users, n_items)``.
-        config: how many episodes, of how many items.
-        seed: of all draws.
+        folds: what is hidden, in turn.
+        config: how many episodes, and how fast.
+        seed: of the samples of items and users.
     """
-    random = np.random.default_rng(seed)
-    folds = [
-        _fold(taken, hidden, config.dim, seed=seed)
-        for hidden in _hidden_items(newcomers, config, random)
-    ]
+    random = np.random.default_rng([seed, 1])
     log_scale = torch.tensor(FIRST_SCALE, device=newcomers.known.device).log().requires_grad_()
     weights = [*newcomers.kernel.parameters(), log_scale]
     optimizer = torch.optim.Adam(weights, lr=config.learning_rate, betas=BETAS)
@@ -123,29 +154,20 @@ def learn_kernel(
         yield float(loss.detach())
 
 
-def _hidden_items(
-    newcomers: Newcomers, config: NewcomersConfig, random: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Cut the known items into parts, each hidden in turn."""
-    known = np.flatnonzero(newcomers.known.cpu().numpy())
-    parts = np.array_split(random.permutation(known), max(2, round(1 / config.hidden)))
-    return [np.sort(part) for part in parts]
-
-
-def _fold(taken: sparse.csr_matrix, hidden: NDArray[np.int64], dim: int, *, seed: int) -> _Fold:
+def _fold(taken: sparse.csr_matrix, hidden: NDArray[np.int64], dim: int, *, seed: int) -> Fold:
     kept = np.ones(taken.shape[1], dtype=np.float32)
     kept[hidden] = 0.0
     left = (taken @ sparse.diags_array(kept)).tocsr()
     left.eliminate_zeros()
     factors = item_factors(left, dim, seed=seed)
     counted = np.bincount(left.indices, minlength=taken.shape[1]) > 0
-    return _Fold(hidden, np.flatnonzero(counted), factors, left @ factors.steps)
+    return Fold(hidden, np.flatnonzero(counted), factors, left @ factors.steps)
 
 
 def _episode(
     newcomers: Newcomers,
     taken: sparse.csr_matrix,
-    fold: _Fold,
+    fold: Fold,
     log_scale: Tensor,
     random: np.random.Generator,
 ) -> Tensor:
@@ -157,8 +179,8 @@ def _episode(
     usable = (np.diff(truth.indptr) > 0) & fold.profiles.any(axis=1)
     users = _at_most(np.flatnonzero(usable), USERS, random)
     truth = truth[users]
-    places = _predicted(newcomers, fold.factors, others, to_device(hidden, device))
-    profiles = torch.nn.functional.normalize(to_device(fold.profiles[users], device), dim=1)
+    places = _predicted(newcomers, fold.factors.items[others], others, to_device(hidden, device))
+    profiles = F.normalize(to_device(fold.profiles[users], device), dim=1)
     rows, columns = (to_device(part.astype(np.int64), device) for part in truth.nonzero())
     barred = torch.zeros(truth.shape, dtype=torch.bool, device=device)
     barred[rows, columns] = True
@@ -168,14 +190,16 @@ def _episode(
 
 
 def _predicted(
-    newcomers: Newcomers, factors: Factors, anchors: NDArray[np.int64], items: Tensor
+    newcomers: Newcomers,
+    targets: NDArray[np.float32],
+    anchors: NDArray[np.int64],
+    items: Tensor,
 ) -> Tensor:
-    """Factors ``(b, r)`` of items ``(b,)`` as predicted from those of anchors."""
-    device = items.device
-    contents = newcomers.standard(to_device(anchors, device))
-    targets = to_device(factors.items[anchors], device)
-    centre = targets.mean(dim=0)
-    coefficients = newcomers.kernel.coefficients(contents, targets - centre)
+    """What items ``(b,)`` have in place of the targets ``(m, w)`` of anchors, ``(b, w)``."""
+    wanted = to_device(targets, items.device)
+    contents = newcomers.standard(to_device(anchors, items.device))
+    centre = wanted.mean(dim=0)
+    coefficients = newcomers.kernel.coefficients(contents, wanted - centre)
     near: Tensor = newcomers.kernel(newcomers.standard(items), contents)
     return centre + near @ coefficients
 
@@ -186,65 +210,35 @@ def _at_most(numbers: NDArray[np.int64], n: int, random: np.random.Generator) ->
     return np.sort(random.choice(numbers, n, replace=False))
 
 
-def last_rows(rows: Interactions, share: float = LATE) -> NDArray[np.bool_]:
-    """Mark each user's last ``ceil(share n)`` rows of n, but never all: bool ``(n_rows,)``."""
-    counts = rows.user_counts()
-    marked = np.minimum(np.ceil(share * counts), counts - 1)
-    from_end = np.cumsum(counts)[rows.users] - np.arange(len(rows))
-    chosen: NDArray[np.bool_] = from_end <= marked[rows.users]
-    return chosen
-
-
 @torch.no_grad()
 def _mixture(
     newcomers: Newcomers,
     towers: TwoTower,
+    vectors: NDArray[np.float32],
     rows: Interactions,
-    config: NewcomersConfig,
-    *,
+    fold: Fold,
     seed: int,
 ) -> Mixture:
-    """Hide items and everybody's last rows: the first part of the others is the history."""
-    random = np.random.default_rng([seed, 1])
-    new = np.zeros(rows.n_items, dtype=np.bool_)
-    new[_hidden_items(newcomers, config, random)[0]] = True
-    late = last_rows(rows)
-    before = rows.take(~late & ~new[rows.items])
-    factors = item_factors(before.histories().matrix(rows.n_items), config.dim, seed=seed)
-    histories, truth = before.histories(), rows.take(late).histories()
-    able = np.flatnonzero((histories.lengths > 0) & (truth.lengths > 0))
-    users = _at_most(able, max(1, min(USERS, CELLS // rows.n_items)), random)
-    histories, truth = histories.take(users), truth.take(users)
-    profiles = _predicted_scores(newcomers, factors, before.item_counts(), histories, new)
-    device = newcomers.known.device
-    cosines = to_device(towers.user_vectors(users.astype(np.int32), histories), device)
-    past, following = (
-        torch.from_numpy(part.matrix(rows.n_items).toarray() > 0).to(device)
-        for part in (histories, truth)
-    )
+    """Ask for a sample of users whose histories lack the fold's hidden items."""
+    device, random = newcomers.known.device, np.random.default_rng([seed, 2])
+    new = np.isin(np.arange(rows.n_items), fold.hidden)
+    hidden = _at_most(fold.hidden, HIDDEN, random)
+    left = rows.take(~new[rows.items]).histories()
+    limit = max(1, min(USERS, CELLS // rows.n_items))
+    users = _at_most(np.flatnonzero(left.lengths), limit, random)
+    whole = rows.histories().take(users)
+    taken = torch.from_numpy(whole.matrix(rows.n_items).toarray() > 0).to(device)
+    queries = to_device(towers.user_vectors(users.astype(np.int32), left.take(users)), device)
+    cosines, numbers = queries @ to_device(vectors, device).T, to_device(hidden, device)
+    anchors = _at_most(fold.others, ITEMS, random)
+    targets = np.hstack([fold.factors.items[anchors], vectors[anchors]])
+    placed = _predicted(newcomers, targets, anchors, numbers)
+    factors, tower = torch.split(placed, [newcomers.dim, newcomers.tower_dim], dim=1)
+    profiles = F.normalize(to_device(fold.profiles[users], device), dim=1)
     return Mixture(
-        towers=cosines @ to_device(towers.item_vectors(), device).T,
-        profiles=profiles,
-        hidden=to_device(new, device),
-        asked=newcomers.known & (~past | following),
-        truth=following,
-        temperature=towers.temperature,
+        others=best_of_others(cosines, newcomers.known & ~to_device(new, device) & ~taken),
+        predicted=queries @ tower.T + newcomers.profile * profiles @ factors.T,
+        taught=cosines[:, numbers],
+        asked=~taken[:, numbers],
+        share=float(np.isin(whole.values, hidden).mean()),
     )
-
-
-def _predicted_scores(
-    newcomers: Newcomers,
-    factors: Factors,
-    counts: NDArray[np.int64],
-    histories: Ragged,
-    new: NDArray[np.bool_],
-) -> Tensor:
-    """``p . c`` of histories and hidden items, ``(b, n_items)``; 0 for all others."""
-    device = newcomers.known.device
-    anchors = np.sort(np.argsort(-counts, kind="stable")[: min(ITEMS, int((counts > 0).sum()))])
-    hidden = to_device(np.flatnonzero(new), device)
-    places = _predicted(newcomers, factors, anchors, hidden)
-    sums = to_device(histories.matrix(len(counts)) @ factors.steps, device)
-    scores = torch.zeros(len(histories), len(counts), device=device)
-    scores[:, hidden] = torch.nn.functional.normalize(sums, dim=1) @ places.T
-    return scores

@@ -46,6 +46,14 @@ def test_an_age_beyond_all_training_users_changes_no_other(attributes: UserAttri
     np.testing.assert_array_equal(ours.vectors[TRAINING], theirs.vectors[TRAINING])
 
 
+def test_cells_of_others_do_not_say_how_training_cells_are_cut() -> None:
+    jobs = pd.DataFrame({"job": ["cook, cold"] * 2 + ["nurse"] * 58 + ["a, b"] * 40})
+    training = np.arange(100) < 60
+    config = {"job": AttributeConfig(columns=("job",), encoder="categories")}
+    (block,) = UserAttributes.fit(config, jobs, training).blocks(jobs)
+    assert block.dim == 2, "two cooks in sixty: their comma is no delimiter"
+
+
 @pytest.mark.parametrize("row", range(len(USERS)))
 def test_somebody_new_is_encoded_like_a_user_on_record(
     attributes: UserAttributes, row: int

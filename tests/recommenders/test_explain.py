@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from suites.beside import KEPT, Beside
 
 from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
@@ -85,6 +86,22 @@ def test_exact_shares_sum_to_the_score(members: int, item: str) -> None:
     assert there["id"] == (item != "t-7")
     assert there["content.text"] == (item != "t-5")
     assert next(s.value for s in why.item if s.name == "id") == 0 or item != "t-7"
+
+
+@pytest.mark.parametrize("fusion", [*ADDITIVE, *OTHERS])
+def test_beside_newcomers_shares_are_those_of_the_towers(fusion: str) -> None:
+    alone = make(fusion=fusion)
+    before = explain(alone, "anna", "t-0")
+    towers = towers_of(alone)
+    towers.newcomers = Beside()  # type: ignore[assignment]
+    wider = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
+    recommender = replace(alone, ranker=wider)
+    after = explain(recommender, "anna", "t-0")
+    assert after.score == pytest.approx(KEPT * before.score, abs=1e-6)
+    wanted = [KEPT * share.value for share in before.item]
+    assert [share.value for share in after.item] == pytest.approx(wanted, abs=1e-6)
+    with pytest.raises(DataError, match="'t-7' was not learnt from"):
+        explain(recommender, "anna", "t-7")
 
 
 def test_a_share_grows_with_its_part_alone() -> None:

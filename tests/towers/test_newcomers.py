@@ -10,10 +10,12 @@ from scipy import sparse
 
 from recsys.content.encoder import ContentBlock
 from recsys.data.ragged import Ragged
-from recsys.towers.newcomers import Factors, Newcomers, item_factors
+from recsys.towers.factors import Factors, item_factors
+from recsys.towers.newcomers import Newcomers
 
 N_ITEMS, DIM, WIDTH = 30, 4, 6
 NEW = np.arange(20, 30)
+SHAPE = {"n_anchors": 20, "dim": DIM, "tower_dim": WIDTH}
 
 
 def random_blocks(seed: int = 0) -> list[ContentBlock]:
@@ -36,8 +38,10 @@ def placed(blocks: list[ContentBlock], gain: float, offset: float) -> tuple[Newc
     taken = random_log()
     counts = np.bincount(taken.indices, minlength=N_ITEMS)
     factors = item_factors(taken, DIM, seed=0)
-    newcomers = Newcomers(blocks, torch.from_numpy(counts > 0), n_anchors=20, dim=DIM)
-    newcomers.place(factors, np.flatnonzero(counts), counts)
+    newcomers = Newcomers(
+        blocks, torch.from_numpy(counts > 0), n_anchors=20, dim=DIM, tower_dim=WIDTH
+    )
+    newcomers.place(factors, unit_rows(N_ITEMS, 2), np.flatnonzero(counts), counts)
     newcomers.gain.fill_(gain)
     newcomers.offset.fill_(offset)
     return newcomers, factors
@@ -49,23 +53,29 @@ def unit_rows(n: int, seed: int) -> NDArray[np.float32]:
     return scaled
 
 
-@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.2), (0.3, -0.5), (4.0, 0.0), (0.01, 2.0)])
+@pytest.mark.parametrize(
+    ("gain", "offset", "profile"),
+    [(1.0, 0.2, 0.25), (0.3, -0.5, 1.0), (4.0, 0.0, 0.1), (0.01, 2.0, 5.0)],
+)
 def test_all_vectors_have_length_one_and_scores_are_on_the_scale_of_the_towers(
-    gain: float, offset: float
+    gain: float, offset: float, profile: float
 ) -> None:
     newcomers, _ = placed(random_blocks(), gain, offset)
+    newcomers.profile.fill_(profile)
     histories = Ragged.of([[0, 3], [], [5], [1, 2, 7, 19]])
     items, users = unit_rows(N_ITEMS, 2), unit_rows(4, 3)
     wide_items = newcomers.beside_items(items)
     wide_users = newcomers.beside_users(users, histories)
     for wide in (wide_items, wide_users):
         np.testing.assert_allclose(np.linalg.norm(wide, axis=1), 1.0, atol=1e-5)
-    scale = 1.0 / math.sqrt(1.0 + (gain + abs(offset)) ** 2)
-    found = wide_users @ wide_items.T / scale
-    places = newcomers.places(torch.from_numpy(NEW)).numpy() / float(newcomers.longest)
+    found, cosines = wide_users @ wide_items.T, users @ items[:20].T
+    scale = float((found[:, :20] * cosines).sum() / (cosines * cosines).sum())
+    assert scale > 0
+    factors, tower = (part.numpy() for part in newcomers.places(torch.from_numpy(NEW)))
     profiles = newcomers.profiles(histories).numpy()
-    np.testing.assert_allclose(found[:, :20], users @ items[:20].T, atol=1e-4)
-    np.testing.assert_allclose(found[:, 20:], gain * profiles @ places.T + offset, atol=1e-3)
+    expected = gain * (users @ tower.T + profile * profiles @ factors.T) + offset
+    np.testing.assert_allclose(found[:, :20], cosines * scale, atol=1e-6)
+    np.testing.assert_allclose(found[:, 20:], expected * scale, atol=1e-6)
 
 
 def test_places_are_the_ridge_regression_of_the_kernel_computed_in_loops() -> None:
@@ -86,11 +96,12 @@ def test_places_are_the_ridge_regression_of_the_kernel_computed_in_loops() -> No
         return math.exp(-apart) + sum(0.2 * g for g in cosines)
 
     among = np.array([[kernel(i, j) for j in range(20)] for i in range(20)])
-    centre = factors.items[:20].mean(axis=0)
-    solved = np.linalg.solve(among + 5.0 * np.eye(20), factors.items[:20] - centre)
+    targets = np.hstack([factors.items, unit_rows(N_ITEMS, 2)])[:20]
+    centre = targets.mean(axis=0)
+    solved = np.linalg.solve(among + 5.0 * np.eye(20), targets - centre)
     for item in NEW.tolist():
         expected = centre + np.array([kernel(item, j) for j in range(20)]) @ solved
-        found = newcomers.places(torch.tensor([item]))[0].numpy()
+        found = torch.cat(newcomers.places(torch.tensor([item])), dim=1)[0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -131,7 +142,9 @@ def test_a_small_log_fills_fewer_dimensions_and_items_without_rows_are_nowhere()
 def test_weights_read_into_blank_newcomers_give_the_same_vectors() -> None:
     blocks = random_blocks()
     newcomers, _ = placed(blocks, 0.7, -0.1)
-    blank = Newcomers(blocks, torch.ones(N_ITEMS, dtype=torch.bool), n_anchors=20, dim=DIM)
+    blank = Newcomers(
+        blocks, torch.ones(N_ITEMS, dtype=torch.bool), n_anchors=20, dim=DIM, tower_dim=WIDTH
+    )
     state = newcomers.state_dict()
     assert not any("content" in name.split(".")[-1] for name in state)
     blank.load_state_dict(state)

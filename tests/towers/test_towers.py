@@ -196,6 +196,12 @@ def test_members_must_divide_the_width() -> None:
         TowersConfig(dim=9)
 
 
+def test_heads_must_divide_the_width_of_a_member_only_in_a_transformer() -> None:
+    with pytest.raises(ValidationError, match=r"heads = 3 of a transformer .* width of 8"):
+        TowersConfig(dim=16, heads=3, encoder=("transformer",))
+    assert TowersConfig(dim=16, heads=3, encoder=("attention",)).heads == 3
+
+
 def test_users_without_a_number_share_one_vector_and_differ_by_history() -> None:
     towers = make_towers(user_id=True)
     unknown = np.array([-1, -1], dtype=np.int32)

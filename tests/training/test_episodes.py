@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from recsys.config import NewcomersConfig, TowersConfig
 from recsys.content.encoder import ContentBlock
@@ -11,12 +10,12 @@ from recsys.data.interactions import Interactions
 from recsys.errors import DataError
 from recsys.towers.newcomers import Newcomers
 from recsys.towers.two_tower import TwoTower
-from recsys.training.mixture import Mixture, lift
-from recsys.training.newcomers import fit_newcomers, last_rows, learn_kernel
+from recsys.training.mixture import Mixture, best_of_others, fair_offset, teacher_gain
+from recsys.training.newcomers import fit_newcomers, hide_in_turn, learn_kernel
 
 N_USERS, N_ITEMS = 60, 80
 NEW = np.arange(60, 80)
-CONFIG = NewcomersConfig(dim=4, episodes=15, anchors=100)
+CONFIG = NewcomersConfig(dim=4, episodes=15, profile=4.0)  # the towers are not trained
 
 
 def log_of(rows: list[tuple[int, int]]) -> Interactions:
@@ -57,9 +56,15 @@ def towers_for(rows: Interactions, blocks: list[ContentBlock]) -> TwoTower:
 def test_weight_moves_to_the_content_that_tells() -> None:
     rows = checkerboard()
     newcomers = Newcomers(
-        telling_and_noise(), torch.from_numpy(rows.item_counts() > 0), n_anchors=2, dim=4
+        telling_and_noise(),
+        torch.from_numpy(rows.item_counts() > 0),
+        n_anchors=2,
+        dim=4,
+        tower_dim=8,
     )
-    losses = list(learn_kernel(newcomers, rows.histories().matrix(N_ITEMS), CONFIG, seed=0))
+    taken = rows.histories().matrix(N_ITEMS)
+    folds = hide_in_turn(taken, CONFIG, seed=0)
+    losses = list(learn_kernel(newcomers, taken, folds, CONFIG, seed=0))
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     widths, slopes = newcomers.kernel.log_widths, newcomers.kernel.log_slopes
     assert widths[0] > widths[1] + 0.3
@@ -94,44 +99,42 @@ def test_two_fits_give_the_same_weights() -> None:
 @pytest.mark.parametrize("height", [-0.5, 0.0, 0.5])
 def test_newcomers_get_their_share_however_high_the_towers_score(height: float) -> None:
     random = np.random.default_rng(0)
-    shape = (200, 100)
-    hidden = np.arange(100) < 30
-    taste = random.normal(size=shape).astype(np.float32)
-    truth = _best(taste, 10)
+    cosines = random.normal(height, 0.1, (200, 100)).astype(np.float32)
+    taught = cosines[:, :30]
+    predicted = (taught - 0.3) / 2.0 + random.normal(0, 0.001, taught.shape)
+    asked = random.random(taught.shape) < 0.9
     mixture = Mixture(
-        towers=torch.from_numpy(taste * 0.1 + np.float32(height)),
-        profiles=torch.from_numpy(taste * 0.5),
-        hidden=torch.from_numpy(hidden),
-        asked=torch.ones(shape, dtype=torch.bool),
-        truth=torch.from_numpy(truth),
-        temperature=0.1,
+        others=best_of_others(
+            torch.from_numpy(cosines), torch.from_numpy(np.tile(np.arange(100) >= 30, (200, 1)))
+        ),
+        predicted=torch.from_numpy(predicted.astype(np.float32)),
+        taught=torch.from_numpy(taught),
+        asked=torch.from_numpy(asked),
+        share=0.4,
     )
-    newcomers = Newcomers(
-        telling_and_noise(), torch.ones(N_ITEMS, dtype=torch.bool), n_anchors=2, dim=4
-    )
-    lift(newcomers, mixture)
-    scores = mixture.scores(newcomers.gain, newcomers.offset).numpy()
-    share = (_best(scores, 10) & hidden).sum() / (10 * len(truth))
-    assert share == pytest.approx((truth & hidden).sum() / truth.sum(), abs=0.005)
+    gain = teacher_gain([mixture])
+    assert gain == pytest.approx(2.0, rel=0.01)
+    scores = cosines.copy()
+    scores[:, :30] = np.where(asked, gain * predicted + fair_offset([mixture], gain), -np.inf)
+    best = np.argsort(-scores, axis=1)[:, :10]
+    assert (best < 30).mean() == pytest.approx(0.4, abs=0.002)
 
 
-def test_last_rows_by_loop() -> None:
-    rows = log_of([(0, 1)] + [(1, item) for item in range(7)] + [(3, 2), (3, 4)])
-    expected = []
-    for user, n in ((0, 1), (1, 7), (3, 2)):
-        late = min(-(-n * 2 // 10), n - 1)
-        expected += [place >= n - late for place in range(n)]
-        assert user in rows.users
-    assert last_rows(rows).tolist() == expected
+def test_each_item_is_hidden_once_and_says_nothing_while_it_is() -> None:
+    rows = checkerboard()
+    taken = rows.histories().matrix(N_ITEMS)
+    folds = hide_in_turn(taken, CONFIG, seed=0)
+    hidden = np.concatenate([fold.hidden for fold in folds])
+    assert sorted(hidden.tolist()) == np.flatnonzero(rows.item_counts()).tolist()
+    for fold in folds:
+        assert not np.intersect1d(fold.hidden, fold.others).size
+        assert not fold.factors.items[fold.hidden].any()
+        left = taken.toarray()
+        left[:, fold.hidden] = 0
+        np.testing.assert_allclose(fold.profiles, left @ fold.factors.steps, atol=1e-4)
 
 
 def test_too_few_items_or_no_content_is_an_error() -> None:
     rows, blocks = log_of([(0, 1), (1, 1)]), telling_and_noise()
     with pytest.raises(DataError, match=r"newcomers: 1 items .* newcomers.dim = 0"):
         fit_newcomers(towers_for(rows, blocks), rows, blocks, CONFIG, seed=0)
-
-
-def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.bool_]:
-    marked = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(marked, np.argsort(-scores, axis=1)[:, :k], True, axis=1)
-    return marked
