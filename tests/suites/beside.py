@@ -14,10 +14,10 @@ class Beside:
 
     def beside_items(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Fill up to length 1 where users have nothing."""
-        rest = np.tile(np.float32([np.sqrt(1 - ITEMS**2), 0]), (len(vectors), 1))
+        rest = np.tile(np.array([np.sqrt(1 - ITEMS**2), 0], dtype=np.float32), (len(vectors), 1))
         return np.hstack([np.float32(ITEMS) * vectors, rest])
 
     def beside_users(self, vectors: NDArray[np.float32], *_: object) -> NDArray[np.float32]:
         """Fill up to length 1 where items have nothing."""
-        rest = np.tile(np.float32([0, np.sqrt(1 - USERS**2)]), (len(vectors), 1))
+        rest = np.tile(np.array([0, np.sqrt(1 - USERS**2)], dtype=np.float32), (len(vectors), 1))
         return np.hstack([np.float32(USERS) * vectors, rest])
