@@ -3,6 +3,7 @@
 ``training`` knows how to learn, ``evaluation`` how to judge; this is where they meet.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -51,6 +52,9 @@ from recsys.updating import WarmStart
 __all__ = ["Fitted", "OnEpoch", "Phase", "fit", "fit_towers"]
 
 CHOSEN_BY = "ndcg@10"
+LEAST_USERS = 20  # with two items and more, to learn from how newcomers are placed
+
+logger = logging.getLogger(__name__)
 
 Phase = Literal["search", "refit"]
 OnEpoch = Callable[[Phase, EpochReport, float | None], None]
@@ -204,16 +208,25 @@ def fit_towers(
         learner = fit.learner(split.train)
         learner.towers.load_state_dict(best)
     learner.towers.eval()
-    if newcomers is not None and _has_newcomers(learner.towers, newcomers):
-        rows = split.learnable(refit=again)
+    rows = split.learnable(refit=again)
+    if newcomers is not None and _has_newcomers(learner.towers, newcomers, rows):
         learner.towers.newcomers = fit_newcomers(learner.towers, rows, blocks, newcomers, seed=seed)
     return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
 
 
-def _has_newcomers(towers: TwoTower, config: NewcomersConfig) -> bool:
-    """Whether there are items with content, but without interactions."""
+def _has_newcomers(towers: TwoTower, config: NewcomersConfig, rows: Interactions) -> bool:
+    """Whether there are items with content, but without interactions, and users to learn by."""
     known = towers.items.known
-    return config.dim > 0 and bool((towers.items.scorable & ~known).any() & known.any())
+    if config.dim == 0 or not ((towers.items.scorable & ~known).any() and known.any()):
+        return False
+    if (rows.user_counts() > 1).sum() < LEAST_USERS:
+        logger.warning(
+            "newcomers: fewer than %d users took two items; new items stay where the item tower "
+            "puts them",
+            LEAST_USERS,
+        )
+        return False
+    return True
 
 
 class _Shape(NamedTuple):

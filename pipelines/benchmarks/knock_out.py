@@ -75,8 +75,11 @@ def _show(
 ) -> float:
     """Train and judge with every seed; print a line and return the mean."""
     scores = []
+    refit = config.split.refit
     for seed in seeds:
-        towers = fit_towers(cut, blocks, config.towers, config.training, seed=seed).towers
+        towers = fit_towers(
+            cut, blocks, config.towers, config.training, seed=seed, refit=refit
+        ).towers
         ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
         scores.append(evaluate_ranker(ranker, cut.task("test")).means["ndcg@10"])
     mean = float(np.mean(scores))

@@ -67,8 +67,9 @@ def main(config_file: Path, overrides: list[str]) -> None:
     print(f"{cut!r}\n{task!r}\n")
     popular = evaluate_ranker(fit_popularity(cut.learnable(refit=True)), task).means["ndcg@10"]
     scores: dict[int, list[float]] = {clicks: [] for clicks in CLICKS}
+    refit = config.split.refit
     for seed in SEEDS:
-        towers = fit_towers(cut, (), config.towers, config.training, seed=seed).towers
+        towers = fit_towers(cut, (), config.towers, config.training, seed=seed, refit=refit).towers
         ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
         for clicks in CLICKS:
             judged = evaluate_ranker(Forgetful(ranker, clicks), task)

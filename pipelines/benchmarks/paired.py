@@ -18,6 +18,7 @@ from recsys.config_file import load_config
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
+from recsys.errors import DataError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.evaluation.metrics import PerUser, judge, ndcg
 from recsys.evaluation.paired import paired_difference
@@ -34,9 +35,12 @@ def main(run: Path, peer: Annotated[Path | None, typer.Option()] = None) -> None
     cut = Split.load(run / "data", dataset)
     task = cut.task("test", candidates=config.evaluation.candidates)
     ours = _mean_of(sorted((run / "report" / "rankings").glob("two-tower-seed-*")), dataset, task)
-    chosen = read_json(run / "report" / "metrics.json")["models"]["ease"]["regularization"]
+    chosen = read_json(run / "report" / "metrics.json")["models"]
+    if "ease" not in chosen:
+        raise DataError(f"{run}: EASE is not among its baselines; add it to evaluation.baselines")
+    regularization = chosen["ease"]["regularization"]
     rows = cut.learnable(refit=config.split.refit)
-    ease = evaluate_ranker(fit_ease(rows, regularization=chosen), task)
+    ease = evaluate_ranker(fit_ease(rows, regularization=regularization), task)
     others = {"EASE": ease.per_user["ndcg@10"]}
     if peer is not None:
         others[peer.name] = _mean_of(sorted(peer.glob("seed-*.parquet")), dataset, task)
@@ -49,6 +53,8 @@ def main(run: Path, peer: Annotated[Path | None, typer.Option()] = None) -> None
 def _mean_of(files: list[Path], dataset: Dataset, task: Task) -> PerUser:
     """NDCG@10 of each user of the task, averaged over the files of lists, one a seed."""
     truth = task.truth.histories().take(task.users)
+    if not files:
+        raise DataError("no lists: expected seed-N.parquet, or a finished run's report/rankings")
     values = []
     for file in files:
         lists = pd.read_parquet(file)

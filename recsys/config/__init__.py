@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 
+RATED = ("movielens-small", "movielens-100k")  # sources that bring ratings
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -57,6 +60,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _has_a_log(self) -> "Config":
+        rated = self.data.weight is not None or self.data.source in RATED
+        if self.training.rating_weight and not rated:
+            raise ValueError("training.rating_weight needs ratings: data.weight = COLUMN")
         if self.data.source is None and not self.data.interactions:
             if self.split.protocol != "files":
                 raise ValueError("[data] needs interactions = FILE or source = NAME")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
+from recsys.index.exact import ExactIndex
 from recsys.index.index import Index
 from recsys.index.topk import TopK, top_k_of_scores
 from recsys.recommenders.ranker import Abilities, Queries
@@ -61,9 +62,12 @@ class TwoTowerRanker:
 
     def similar(self, items: NDArray[np.int32], k: int) -> TopK:
         """Return the k items nearest to each item ``(b,)``, itself left out, shapes ``(b, k)``."""
-        itself = Ragged.of([[int(item)] for item in items])
-        vectors, able = self.index.vectors[items], self.scorable
-        return self.index.query(vectors, k, exclude=itself, candidates=able)
+        itself, able = Ragged.of([[int(item)] for item in items]), self.scorable
+        if self.towers.newcomers is None:
+            return self.index.query(self.index.vectors[items], k, exclude=itself, candidates=able)
+        # Newcomers stand apart from the others in the index: what is like what, the tower knows.
+        alone = ExactIndex.build(self.towers.items_alone())
+        return alone.query(alone.vectors[items], k, exclude=itself, candidates=able)
 
 
 def _fill(found: TopK, rest: NDArray[np.bool_], exclude: Ragged | None) -> TopK:

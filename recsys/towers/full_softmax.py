@@ -147,4 +147,4 @@ def _uniform(barred: Tensor, smoothing: float) -> Tensor:
     if not smoothing:
         return barred.new_zeros(0, dtype=torch.float32)
     able = (~barred.all(dim=0)).float()
-    return able / able.sum()
+    return able / able.sum().clamp_min(1.0)

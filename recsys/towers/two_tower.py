@@ -118,11 +118,12 @@ class TwoTower(nn.Module):
 
     def item_vectors(self) -> NDArray[np.float32]:
         """Return the unit vectors of all items, ``(n_items, d)``; newcomers widen them."""
-        vectors = self._items_alone()
+        vectors = self.items_alone()
         return vectors if self.newcomers is None else self.newcomers.beside_items(vectors)
 
     @torch.no_grad()
-    def _items_alone(self) -> NDArray[np.float32]:
+    def items_alone(self) -> NDArray[np.float32]:
+        """Return where the item tower itself puts all items, unit vectors ``(n_items, d)``."""
         self.eval()
         numbers = torch.arange(self.n_items, device=self.device)
         blocks = [self.items(block).float().cpu() for block in torch.split(numbers, BLOCK)]
@@ -192,7 +193,7 @@ class TwoTower(nn.Module):
         """
         if self.ratings is None:
             raise ConfigError("ratings: not learnt; train with training.rating_weight above 0")
-        queries, vectors = self._users_alone(users, histories), self._items_alone()
+        queries, vectors = self._users_alone(users, histories), self.items_alone()
         found = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)

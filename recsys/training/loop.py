@@ -38,7 +38,7 @@ class Learner:
     """What training changes: the towers, the optimiser's state, and how many epochs are done."""
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh; single vectors and numbers are not decayed."""
+        """Start afresh; weights of one dimension are not decayed."""
         self.towers = towers
         self.epoch = 0
         matrices = [weight for weight in towers.parameters() if weight.ndim > 1]

@@ -178,6 +178,8 @@ def _episode(
     truth = taken[:, hidden]
     usable = (np.diff(truth.indptr) > 0) & fold.profiles.any(axis=1)
     users = _at_most(np.flatnonzero(usable), USERS, random)
+    if not len(users):
+        return 0.0 * log_scale  # nobody took hidden and other items: nothing to learn
     truth = truth[users]
     places = _predicted(newcomers, fold.factors.items[others], others, to_device(hidden, device))
     profiles = F.normalize(to_device(fold.profiles[users], device), dim=1)
