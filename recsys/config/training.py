@@ -14,7 +14,7 @@ class TrainingConfig(Section):
     """How the towers learn."""
 
     epochs: int = Field(default=60, ge=1)  # at most; early stopping chooses on validation NDCG@10
-    patience: int = Field(default=3, ge=1)  # scorings without a better one before it stops
+    patience: int = Field(default=6, ge=1)  # scorings without a better one before it stops
     score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
     prefixes: Literal["one", "all"] = "one"  # of a user's sequence an epoch: a random one, or all
     short_histories: float = Field(
