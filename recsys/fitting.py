@@ -297,7 +297,7 @@ class _Fit:
         rows = self.split.train
         with progress_bar() as bar:
             shown = bar.add_task("training", total=last, completed=learner.epoch)
-            for report in train(
+            for report in self.train(
                 learner, rows, training, seed=self.seed, until=last, miner=self.miner
             ):
                 due = report.epoch % training.score_every == 0 or report.epoch == last
@@ -322,7 +322,7 @@ class _Fit:
         self.progress.phase = "refit"
         with progress_bar() as bar:
             shown = bar.add_task("training again", total=epochs, completed=learner.epoch)
-            for report in train(
+            for report in self.train(
                 learner, rows, self.training, seed=self.seed, until=epochs, miner=self.miner
             ):
                 self._note("refit", report, None, learner, {})

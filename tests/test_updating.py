@@ -191,3 +191,22 @@ def test_a_killed_update_ends_with_the_weights_of_an_unbroken_one(
         fit(tmp_path / "checkpoint", kill=True)
     resumed = fit(tmp_path / "checkpoint", kill=False)
     assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def test_fitting_from_a_start_reads_lessons_in_the_search_and_in_the_refit(
+    grown: tuple[Dataset, Split], start: WarmStart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_at: list[int] = []
+    lesson = WarmStart.lesson
+
+    def counted(self: WarmStart, rows: Interactions, *, seed: int, epoch: int) -> Interactions:
+        chosen = lesson(self, rows, seed=seed, epoch=epoch)
+        assert 0 < len(np.unique(chosen.users)) < len(np.unique(rows.users))
+        read_at.append(epoch)
+        return chosen
+
+    monkeypatch.setattr(WarmStart, "lesson", counted)
+    training = schedule(TRAINING, UPDATE)
+    fitted = fit_towers(grown[1], (), TOWERS, training, seed=0, start=start)
+    searched = len([record for record in fitted.history if record["phase"] == "search"])
+    assert read_at == [*range(1, searched + 1), *range(1, fitted.epochs + 1)]

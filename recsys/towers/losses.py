@@ -18,7 +18,6 @@ __all__ = [
     "bpr",
     "gbce",
     "gbce_power",
-    "log_q_correction",
     "multi_positive_softmax",
     "sampled_loss",
     "sampled_softmax",
@@ -151,18 +150,6 @@ def multi_positive_softmax(
     return sampled_softmax(
         scores[rows, columns], rows, weights, scores, barred, label_smoothing=label_smoothing
     )
-
-
-def log_q_correction(scores: Tensor, probability: Tensor) -> Tensor:
-    """Subtract ``log q``: what is drawn often as a negative must not be pushed down for it.
-
-    Bengio and Senecal 2008; Yi et al., Sampling-bias-corrected neural modeling, RecSys 2019.
-
-    Args:
-        scores: ``(..., b, c)``.
-        probability: of drawing each column's item, in (0, 1], ``(c,)``.
-    """
-    return scores - probability.log()
 
 
 def gbce(

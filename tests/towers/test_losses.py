@@ -16,7 +16,6 @@ from recsys.towers.losses import (
     bpr,
     gbce,
     gbce_power,
-    log_q_correction,
     multi_positive_softmax,
     sampled_loss,
     sampled_softmax,
@@ -80,33 +79,6 @@ def test_is_finite_for_huge_scores_and_for_a_user_who_took_everything() -> None:
         scores, barred, torch.tensor([0, 1]), torch.tensor([1, 0]), torch.ones(2)
     )
     assert float(loss) == pytest.approx(900.0)  # the second user has nothing to be wrong about
-
-
-def test_log_q_raises_rare_items_and_so_spares_popular_ones() -> None:
-    """Trained on pure popularity with popular negatives, logQ must give back the popularity.
-
-    With in-batch negatives an item is a negative as often as it is popular. Learning one free score
-    an item, the corrected softmax ends with scores that differ by log popularity; without the
-    correction all scores end equal, and with the wrong sign popular items end below rare ones.
-    """
-    probability = torch.tensor([0.6, 0.3, 0.1])
-    free = torch.zeros(3, requires_grad=True)
-    optimizer = torch.optim.Adam([free], lr=0.03)
-    generator = torch.Generator().manual_seed(0)
-    averages, steps = torch.zeros(3), 0
-    for step in range(700):
-        drawn = torch.multinomial(probability, 64, replacement=True, generator=generator)
-        scores = log_q_correction(free[drawn].expand(64, 64), probability[drawn])
-        loss = torch.nn.functional.cross_entropy(scores, torch.arange(64))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if step >= 250:
-            averages, steps = averages + free.detach(), steps + 1
-    learnt = averages / steps
-    expected = probability.log()
-    gaps = (learnt - learnt.mean()) - (expected - expected.mean())
-    assert gaps.abs().max() < 0.15
 
 
 @dataclass
