@@ -26,6 +26,7 @@ from recsys.config import (
 from recsys.content.assemble import Catalogue, content_blocks
 from recsys.content.encoder import ContentBlock
 from recsys.content.store import VectorStore
+from recsys.content.tune import tunable_blocks
 from recsys.content.user_attributes import UserAttributes
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
@@ -33,7 +34,7 @@ from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.device import pick_device
-from recsys.errors import ArtifactError
+from recsys.errors import ArtifactError, ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.files import read_json, restore_folder
 from recsys.index.exact import ExactIndex
@@ -134,12 +135,9 @@ def fit(
         training=split.trained_items,
         folder=dataset.items_folder or Path(),
     )
-    blocks = content_blocks(
-        catalogue,
-        content or {},
-        VectorStore(Path(vectors)),
-        device=str(pick_device(training.device)),
-    ).blocks
+    store, device = VectorStore(Path(vectors)), str(pick_device(training.device))
+    made = content_blocks(catalogue, content or {}, store, device=device).blocks
+    blocks = tunable_blocks(made, content or {}, catalogue, store, device)
     attributes = UserAttributes.fit(users or {}, dataset.users, split.trained_users)
     fitted = fit_towers(
         split,
@@ -194,7 +192,13 @@ def fit_towers(
     Raises:
         TrainingDiverged: a loss is not finite.
         DataError: there is nothing to learn from.
+        ConfigError: the towers look at times, but the log has an order only.
     """
+    if towers.time_gaps and split.time_kind != "timestamp":
+        raise ConfigError(
+            "towers.time_gaps = true needs moments, but the log's times are only an order; name a "
+            "column of moments in data.time, or leave time_gaps out"
+        )
     shape = _Shape(towers, blocks, user_blocks)
     fit = _Fit(split, shape, training, seed, checkpoint, checkpoint_seconds, on_epoch, start)
     again = refit and len(split.validation) > 0
@@ -209,8 +213,11 @@ def fit_towers(
         learner.towers.load_state_dict(best)
     learner.towers.eval()
     rows = split.learnable(refit=again)
+    learner.towers.learn_average(rows.histories())
     if newcomers is not None and _has_newcomers(learner.towers, newcomers, rows):
-        learner.towers.newcomers = fit_newcomers(learner.towers, rows, blocks, newcomers, seed=seed)
+        learner.towers.newcomers = fit_newcomers(
+            learner.towers, rows, learner.towers.items.as_tuned(blocks), newcomers, seed=seed
+        )
     return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
 
 
@@ -281,7 +288,10 @@ class _Fit:
         )
         if self.start is not None:
             self.start.enter(towers)
-        return Learner(towers.to(self.device), self.training)
+        towers = towers.to(self.device)
+        if self.start is not None:
+            towers.items.encode_anew(self.training.precision)  # by the encoders that learnt before
+        return Learner(towers, self.training)
 
     def search(self) -> tuple[int, dict[str, Tensor]]:
         """Train on train until validation gets no better: the best epoch and its weights."""

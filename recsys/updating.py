@@ -5,12 +5,13 @@ anew each time: rehearsal keeps towers from forgetting (Robins, Connection Scien
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys.config import TrainingConfig, UpdateConfig
 from recsys.data.ids import ItemIds, UserIds
@@ -46,6 +47,7 @@ class Learnt:
         rows: what they learnt from, in their numbers.
         user_ids: of these numbers.
         item_ids: of these numbers.
+        tails: what encoders that learnt with the towers have learnt, by the weights' names.
     """
 
     towers: TwoTower
@@ -53,6 +55,7 @@ class Learnt:
     rows: Interactions
     user_ids: UserIds
     item_ids: ItemIds
+    tails: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ class WarmStart:
 
     def enter(self, towers: TwoTower) -> None:
         """Put what was learnt into fresh towers, in place; see `recsys.towers.grow.grow`."""
-        kept = grow(self.learnt.towers, towers, self.growth, self.learnt.blocks, self.blocks)
+        learnt = self.learnt
+        kept = grow(learnt.towers, towers, self.growth, learnt.blocks, self.blocks, learnt.tails)
         for name, share in kept.items():
             logger.info("update: %s is encoded otherwise; %.1f %% of it kept", name, 100 * share)
         if self.learnt.towers.ratings is not None and towers.ratings is None:
@@ -220,7 +224,7 @@ class WarmStart:
         if not len(users):
             return 0, float("nan")
         now = rows.histories().take(users)
-        then = Ragged(now.indptr, self.growth.items[now.values])
+        then = replace(now, values=self.growth.items[now.values])
         after = _best(towers, users, now)
         before = _best(self.learnt.towers, self.growth.users[users], then)
         kept = contains(_rows(before), np.append(self.growth.items, -1)[after])  # -1 pads

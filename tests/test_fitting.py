@@ -1,5 +1,6 @@
 """Fitting: validation chooses the epochs, a kill changes nothing, the test part stays unseen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from recsys.config import TowersConfig, TrainingConfig
 from recsys.data.dataset import Dataset
 from recsys.data.protocols import Part
 from recsys.data.splits import Split, split
+from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.fitting import Fitted, Phase, fit_towers
 from recsys.index.exact import ExactIndex
 from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.towers.item_tower import unit_vectors
 from recsys.training.loop import EpochReport
 
 TOWERS = TowersConfig(dim=8)
@@ -85,6 +88,44 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
     assert resumed.history == unbroken.history
 
 
+def test_a_killed_fit_that_looks_at_times_goes_on_exactly(parts: Split, tmp_path: Path) -> None:
+    towers = TowersConfig(dim=8, encoder=("transformer",), time_gaps=True)
+    training = TRAINING.model_copy(update={"prefixes": "all", "epochs": 4})
+    timed = replace(parts, log=replace(parts.log, times=parts.log.times**3), time_kind="timestamp")
+
+    def fit(checkpoint: Path | None, kill: bool) -> Fitted:
+        def on_epoch(phase: Phase, report: EpochReport, score: float | None) -> None:
+            if kill and report.epoch == 3:
+                raise KilledError
+
+        return fit_towers(
+            timed,
+            (),
+            towers,
+            training,
+            seed=1,
+            refit=False,
+            checkpoint=checkpoint,
+            checkpoint_seconds=0,
+            on_epoch=on_epoch,
+        )
+
+    unbroken = fit(None, kill=False)
+    with pytest.raises(KilledError):
+        fit(tmp_path / "checkpoint", kill=True)
+    assert same(fit(tmp_path / "checkpoint", kill=False), unbroken)
+    learnt = unbroken.towers.state_dict()["users.encoders.0.blocks.0.gaps"]
+    assert learnt.abs().max() > 0
+
+
+@pytest.mark.parametrize("time", ["time", None])
+def test_an_order_has_no_gaps(tmp_path: Path, time: str | None) -> None:
+    order = split(Dataset.from_files(write_log(tmp_path), time=time), "user-time")
+    towers = TowersConfig(dim=8, encoder=("transformer",), time_gaps=True)
+    with pytest.raises(ConfigError, match="needs moments"):
+        fit_towers(order, (), towers, TRAINING, seed=0)
+
+
 def test_validation_chooses_the_epoch_and_patience_ends_the_search(parts: Split) -> None:
     training = TRAINING.model_copy(update={"epochs": 60, "score_every": 1, "patience": 3})
     fitted = fit_towers(parts, (), TOWERS, training, seed=0)
@@ -145,6 +186,16 @@ def test_the_test_part_changes_nothing(parts: Split) -> None:
     assert not np.array_equal(altered.test.items, parts.test.items)
     one, two = (fit_towers(p, (), TOWERS, TRAINING, seed=0) for p in (parts, altered))
     assert same(one, two)
+
+
+def test_the_average_user_is_learnt_with_the_towers(parts: Split) -> None:
+    towers = fit_towers(parts, (), TOWERS, TRAINING, seed=0).towers
+    histories = parts.learnable(refit=True).histories()
+    nobody = np.full(len(histories), -1, dtype=np.int32)
+    mean = towers.user_vectors(nobody, histories)[histories.lengths > 0].mean(axis=0)
+    (found,) = towers.user_vectors(nobody[:1], histories.take(np.array([0])).last(0))
+    expected = unit_vectors(torch.from_numpy(mean[None]), TOWERS.members)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_python_way_from_file_to_recommendations(tmp_path: Path) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from recsys.config.content import AttributeConfig, ContentConfig, EncoderOptions
+from recsys.config.content import (
+    AttributeConfig,
+    ContentConfig,
+    EncoderOptions,
+    FinetuneConfig,
+)
 from recsys.config.data import DataConfig, Protocol, Source, SplitConfig, SyntheticConfig
 from recsys.config.section import Section
 from recsys.config.serving import EvaluationConfig, IndexConfig, RecommendConfig, TrackingConfig
@@ -22,6 +27,7 @@ __all__ = [
     "DataConfig",
     "EncoderOptions",
     "EvaluationConfig",
+    "FinetuneConfig",
     "HistoryEncoder",
     "IndexConfig",
     "NewcomersConfig",

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from recsys.config.section import Section
 
-__all__ = ["AttributeConfig", "ContentConfig", "EncoderOptions"]
+__all__ = ["AttributeConfig", "ContentConfig", "EncoderOptions", "FinetuneConfig"]
 
 
 class EncoderOptions(Section):
@@ -28,6 +28,14 @@ class EncoderOptions(Section):
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 
 
+class FinetuneConfig(Section):
+    """How the last layers of a text encoder learn together with the towers."""
+
+    layers: int = Field(default=0, ge=0, le=48)  # that learn; 0: the encoder stays as it is
+    learning_rate: float = Field(default=2e-5, gt=0)  # peak; rises and falls as that of training
+    items: int = Field(default=64, ge=1)  # that a step encodes anew, out of those of its batch
+
+
 class ContentConfig(Section):
     """One kind of content of items: columns through an encoder, or vectors as they are."""
 
@@ -41,6 +49,7 @@ class ContentConfig(Section):
     workers: int | None = Field(
         default=None, ge=0
     )  # processes that decode files; absent: as many as there are cores, 0 for few files
+    finetune: FinetuneConfig = FinetuneConfig()
     vectors: Path | None = None  # .npy (n, d), or parquet with an id and a list column
     ids: str | None = None  # a file; "items": row i = row i of items; "row": the number is the id
     missing: Literal["nan", "zero"] = "nan"  # how the vector file marks an absent item
@@ -54,10 +63,14 @@ class ContentConfig(Section):
         if (self.reduce is None) != (self.dim is None):
             raise ValueError('reduce = "pca" (or "random") and dim = NUMBER go together')
         if self.vectors is not None:
-            useless = {"columns", "options", "folder", "precision", "workers"}
+            useless = {"columns", "options", "folder", "precision", "workers", "finetune"}
             given = sorted(useless & self.model_fields_set)
             if given:
                 raise ValueError(f"vectors = FILE does not go with {', '.join(given)}")
+        if self.finetune.layers and self.reduce is not None:
+            raise ValueError(f'finetune.layers does not go with reduce = "{self.reduce}"')
+        if self.finetune.layers and self.options.pooling in ("static", "pooler"):
+            raise ValueError(f'finetune.layers does not go with pooling = "{self.options.pooling}"')
         return self
 
 

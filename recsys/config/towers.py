@@ -23,6 +23,7 @@ class TowersConfig(Section):
     speeds: int = Field(default=4, ge=1)  # means of the history, each with a rate of forgetting
     layers: int = Field(default=2, ge=1)  # of the transformer or the GRU
     heads: int = Field(default=2, ge=1)  # of attention, in each member
+    time_gaps: bool = False  # the transformer's attention also looks at the time between items
     dropout: float = Field(default=0.2, ge=0, lt=1)  # inside the transformer or the GRU
     history_dropout: float = Field(default=0.2, ge=0, lt=1)  # of the vectors of past items
     item_dropout: float = Field(default=0.2, ge=0, lt=1)  # of past items as a whole
@@ -53,6 +54,11 @@ class TowersConfig(Section):
             raise ValueError(
                 f"dim = {self.dim} cannot be cut into members = {self.members} parts of equal "
                 "width, at least 2"
+            )
+        if self.time_gaps and "transformer" not in self.encoder:
+            raise ValueError(
+                f"time_gaps = true needs a transformer, got encoder = {list(self.encoder)}; the "
+                "other encoders know the order of a history only"
             )
         width = self.dim // self.members
         if "transformer" in self.encoder and width % self.heads:

@@ -18,7 +18,7 @@ class TrainingConfig(Section):
     score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
     prefixes: Literal["one", "all"] = "one"  # of a user's sequence an epoch: a random one, or all
     short_histories: float = Field(
-        default=0.0, ge=0, le=1
+        default=0.1, ge=0, le=1
     )  # with one prefix: share of the histories that are cut to their last few items
     augment: Literal["none", "crop", "mask", "reorder"] = "none"  # with one prefix: of histories
     augment_share: float = Field(default=0.5, ge=0, le=1)  # of the histories, which are changed so

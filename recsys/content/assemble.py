@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.config import ContentConfig
 from recsys.content.columns import labels, number_rows, paths, texts
 from recsys.content.encoder import MISSING, ContentBlock, Encoded, Encoder
-from recsys.content.encoders import check_encoder, encoder_family, make_encoder
+from recsys.content.encoders import ENCODERS, check_encoder, encoder_family, make_encoder
 from recsys.content.family import Modality, Wanted
 from recsys.content.reduce import Reduction
 from recsys.content.saved import vectors_file
@@ -155,7 +155,13 @@ def check_tables(configs: Mapping[str, ContentConfig], items: pd.DataFrame) -> N
                 f"[content.{name}]: the catalogue has no column {lacking[0]!r}; its columns: {has}"
             )
         if config.encoder is not None:
-            check_encoder(config.encoder, config.options)
+            family = check_encoder(config.encoder, config.options)
+            if config.finetune.layers and not family.tunable:
+                able = ", ".join(sorted(name for name, f in ENCODERS.items() if f.tunable))
+                raise ConfigError(
+                    f"[content.{name}]: encoder {config.encoder!r} has no layers that learn; "
+                    f"finetune goes with {able}"
+                )
 
 
 def encoder_of(

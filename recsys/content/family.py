@@ -63,6 +63,7 @@ class EncoderFamily:
         requires: modules that must be importable.
         extra: the extra of this project that installs them; "" where they always are.
         stored: whether its vectors are worth keeping in the vector store.
+        tunable: whether its last layers can learn together with the towers.
         has_random: whether ``random:NAME`` makes it with random weights, for tests.
     """
 
@@ -76,4 +77,5 @@ class EncoderFamily:
     requires: tuple[str, ...] = ()
     extra: str = ""
     stored: bool = True
+    tunable: bool = False
     has_random: bool = False

@@ -75,9 +75,9 @@ class Interactions:
         return self.take(np.lexsort((self.rows, tie, self.times, self.users)))
 
     def histories(self) -> Ragged:
-        """Every user's items, oldest first: one row a user, ``n_users`` rows."""
+        """Every user's items with their times, oldest first: one row a user, ``n_users`` rows."""
         ends = np.cumsum(self.user_counts(), dtype=np.int64)
-        return Ragged(np.concatenate([[0], ends]), self.items)
+        return Ragged(np.concatenate([[0], ends]), self.items, self.times)
 
     def user_counts(self) -> NDArray[np.int64]:
         """How many rows each user has, shape ``(n_users,)``."""

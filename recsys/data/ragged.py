@@ -17,16 +17,20 @@ class Ragged:
     Attributes:
         indptr: where each row starts and the last one ends, int64 ``(n_rows + 1,)``.
         values: all rows after one another, int32 ``(indptr[-1],)``.
+        times: when each value was taken, milliseconds, int64 ``(indptr[-1],)``; None: unknown.
     """
 
     indptr: NDArray[np.int64]
     values: NDArray[np.int32]
+    times: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.indptr.ndim != 1 or self.indptr[0] != 0 or self.indptr[-1] != len(self.values):
             raise ValueError(f"indptr must run from 0 to {len(self.values)}")
         if np.any(np.diff(self.indptr) < 0):
             raise ValueError("indptr must not decrease")
+        if self.times is not None and len(self.times) != len(self.values):
+            raise ValueError(f"{len(self.times)} times of {len(self.values)} values")
 
     @classmethod
     def of(cls, rows: list[list[int]]) -> Self:
@@ -52,6 +56,11 @@ class Ragged:
         """The row of each value, shape ``(n_values,)``."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def at(self, indptr: NDArray[np.int64], places: NDArray[Any]) -> "Ragged":
+        """Other rows, out of the values at ``places`` (numbers or a mask), with their times."""
+        times = None if self.times is None else self.times[places]
+        return Ragged(indptr, self.values[places], times)
+
     def take(self, rows: NDArray[np.integer[Any]]) -> "Ragged":
         """The given rows in the given order; -1 gives an empty row."""
         if rows.size and rows.max() >= len(self):
@@ -61,17 +70,17 @@ class Ragged:
         indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         starts = self.indptr[rows]
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
-        return Ragged(indptr, self.values[np.repeat(starts, lengths) + within])
+        return self.at(indptr, np.repeat(starts, lengths) + within)
 
     def last(self, n: int) -> "Ragged":
         """The last ``n`` values of each row."""
         within_from_end = np.repeat(self.indptr[1:], self.lengths) - np.arange(len(self.values))
         kept = within_from_end <= n
         lengths = np.minimum(self.lengths, n)
-        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), self.values[kept])
+        return self.at(np.concatenate([[0], np.cumsum(lengths)]), kept)
 
     def beside(self, other: "Ragged") -> "Ragged":
-        """Each row followed by the other's row of the same number."""
+        """Each row followed by the other's row of the same number; times are not kept."""
         if len(self) != len(other):
             raise ValueError(f"{len(self)} rows beside {len(other)}")
         rows = np.concatenate([self.row_numbers, other.row_numbers])

@@ -21,6 +21,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.protocols import Part, Parts
 from recsys.data.tasks import Task
+from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.files import read_json, write_json
 
@@ -41,12 +42,14 @@ class Split:
         parts: the `Part` of each row, int8 ``(n,)``.
         item_parts: for ``"cold-items"`` the part each item was drawn for, else all
             ``Part.TRAIN``; int8 ``(n_items,)``.
+        time_kind: what ``log.times`` are.
     """
 
     protocol: Protocol
     log: Interactions
     parts: Parts
     item_parts: Parts
+    time_kind: TimeKind = "timestamp"
 
     def __post_init__(self) -> None:
         if len(self.parts) != len(self.log) or len(self.item_parts) != self.log.n_items:
@@ -159,7 +162,7 @@ class Split:
         for name, numbers in about["cold_item_numbers"].items():
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
         parts = pc.index_in(table["part"], pa.array(NAMES)).to_numpy().astype(np.int8)
-        return cls(about["protocol"], log, parts, item_parts)
+        return cls(about["protocol"], log, parts, item_parts, dataset.time_kind)
 
     def _rows(self, *parts: Part) -> Interactions:
         return self.log.take(np.isin(self.parts, parts))
@@ -201,7 +204,7 @@ def split(
         raise ConfigError(f"split: protocol {protocol!r}; expected one of {get_args(Protocol)}")
     log = dataset.log.ordered(_ties(protocol))
     parts, item_parts = _cut(dataset, log, protocol, (test_fraction, validation_fraction), seed)
-    result = Split(protocol, log, parts, item_parts)
+    result = Split(protocol, log, parts, item_parts, dataset.time_kind)
     if not len(result.train) or not len(result.test):
         raise DataError(
             f"{result!r} of {len(log):,} rows: at least one must train and one test; "

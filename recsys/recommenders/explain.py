@@ -87,12 +87,13 @@ def explain(
             f"why: item {str(item_id)!r} was not learnt from: its content is placed beside the "
             "towers, and its score is not told in shares; expected an item with training rows"
         )
-    history = recommender.histories[user]
+    past_of_user = recommender.histories.take(np.array([user]))
+    history = past_of_user.values
     left_out = _left_out(recommender, towers, user_id, history, past)
     users = np.array([user], dtype=np.int32)
-    (query,) = towers.user_vectors(users, recommender.histories.take(users))
+    (query,) = towers.user_vectors(users, past_of_user)
     vector = np.asarray(ranker.index.vectors[item])
-    drops = history_drops(towers, user, history, left_out, vector)
+    drops = history_drops(towers, user, past_of_user, left_out, vector)
     liked = np.unique(history[history != item])
     cosines = np.asarray(ranker.index.vectors[liked]) @ vector
     return Explanation(
@@ -102,7 +103,7 @@ def explain(
         taken=item in history,
         exact=adds_up(towers),
         item=item_shares(towers, _asked_of_towers(towers, query, vector), item),
-        user=user_shares(towers, user, history, vector),
+        user=user_shares(towers, user, past_of_user, vector),
         history=_largest(recommender, left_out, drops, "drop", k),
         nearest=_largest(recommender, liked, cosines, "cosine", k),
     )

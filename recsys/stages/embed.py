@@ -26,9 +26,18 @@ from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, read_record
 
-__all__ = ["ABSENT", "catalogue_of", "embed_stage", "print_stats", "vector_store"]
+__all__ = [
+    "ABSENT",
+    "FITTED_ITEMS",
+    "FITTED_USERS",
+    "catalogue_of",
+    "embed_stage",
+    "print_stats",
+    "vector_store",
+]
 
 ABSENT = "absent.parquet"  # items without vectors: content, item_id, reason, and what was read
+FITTED_ITEMS, FITTED_USERS = "fitted_items.npy", "fitted_users.npy"  # whom encoders may know
 SHOWN = 20  # of them on the terminal
 
 
@@ -44,6 +53,7 @@ def embed_stage(run: Run) -> Stage:
             catalogue, content, store, device=str(pick_device(device)), out=folder
         )
         save_blocks(blocks, folder)
+        np.save(folder / FITTED_ITEMS, catalogue.training, allow_pickle=False)
         _embed_users(run, folder)
         write_parquet(folder / ABSENT, _absent(run, catalogue, reports))
         return {"blocks": [report.summary for report in reports]}
@@ -58,7 +68,7 @@ def embed_stage(run: Run) -> Stage:
         name="embed",
         folder=run.folder("content"),
         settings={
-            name: block.model_dump(mode="json", exclude={"workers"})
+            name: block.model_dump(mode="json", exclude={"workers", "finetune"})
             for name, block in content.items()
         }
         | {f"users.{name}": table.model_dump(mode="json") for name, table in users.items()},
@@ -76,11 +86,12 @@ def _embed_users(run: Run, folder: Path) -> None:
         dataset, split = load_data(run)
         attributes = UserAttributes.fit(run.config.users, dataset.users, split.trained_users)
         save_users(attributes, attributes.blocks(dataset.users), folder)
+        np.save(folder / FITTED_USERS, split.trained_users, allow_pickle=False)
 
 
 def vector_store(run: Run) -> VectorStore:
     """The store that neighbouring runs share."""
-    return VectorStore(run.out.parent / "vectors")
+    return VectorStore(run.vectors or run.out.parent / "vectors")
 
 
 def catalogue_of(run: Run) -> Catalogue:

@@ -1,14 +1,18 @@
 """train: DIR/data and DIR/content -> DIR/towers, the trained towers and the record of training."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recsys.content.encoder import ContentBlock
 from recsys.content.saved import load_blocks
+from recsys.content.tune import tunable_blocks
 from recsys.content.user_attributes import load_user_blocks
+from recsys.device import pick_device
 from recsys.files import digest_json, remove_folder
 from recsys.fitting import Phase, fit_towers
-from recsys.stages.embed import embed_stage
+from recsys.stages.embed import catalogue_of, embed_stage, vector_store
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, inputs_of
@@ -18,7 +22,7 @@ from recsys.towers.saved import save_towers
 from recsys.training.loop import EpochReport
 from recsys.updating import schedule
 
-__all__ = ["train_stage"]
+__all__ = ["item_blocks", "train_stage"]
 
 HISTORY = "history.jsonl"  # one line an epoch
 
@@ -32,7 +36,7 @@ def train_stage(run: Run, seed: int) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
         content = run.folder("content")
-        blocks = Blocks(load_blocks(content), load_user_blocks(content))
+        blocks = Blocks(item_blocks(run, content), load_user_blocks(content))
         start = load_start(run, seed, dataset, blocks)
         checkpoint = _checkpoint_folder(run, seed, stage)
         fitted = fit_towers(
@@ -69,12 +73,28 @@ def train_stage(run: Run, seed: int) -> Stage:
             "refit": config.split.refit,
             "seed": seed,
         }
-        | ({"replay": config.update.replay} if updates else {}),
+        | ({"replay": config.update.replay} if updates else {})
+        | ({"finetune": tuned} if (tuned := _finetune(run)) else {}),
         reads=(prepare_stage(run), embed_stage(run)),
         files=start_files(run, seed),
         work=work,
     )
     return stage
+
+
+def _finetune(run: Run) -> dict[str, Any]:
+    """How the encoders learn that do."""
+    tables = {name: table.finetune for name, table in run.config.content.items()}
+    return {name: table.model_dump(mode="json") for name, table in tables.items() if table.layers}
+
+
+def item_blocks(run: Run, content: Path) -> Sequence[ContentBlock]:
+    """The content of the items, ready for the encoders that learn."""
+    blocks = load_blocks(content)
+    if not _finetune(run):
+        return blocks
+    device = str(pick_device(run.config.training.device))
+    return tunable_blocks(blocks, run.config.content, catalogue_of(run), vector_store(run), device)
 
 
 class _Told:

@@ -15,7 +15,7 @@ from recsys.files import digest_json
 from recsys.stages.run import Run
 from recsys.stages.stage import read_record
 from recsys.towers.grow import Blocks
-from recsys.towers.saved import load_towers
+from recsys.towers.saved import load_tails, load_towers
 from recsys.towers.two_tower import TwoTower
 from recsys.updating import Learnt, WarmStart
 
@@ -66,7 +66,12 @@ def load_start(run: Run, seed: int, dataset: Dataset, blocks: Blocks) -> WarmSta
     before = Dataset.load(data)
     rows = Split.load(data, before).learnable(refit=record["settings"]["refit"])
     learnt = Learnt(
-        load_towers(towers, *old_blocks), old_blocks, rows, before.user_ids, before.item_ids
+        load_towers(towers, *old_blocks),
+        old_blocks,
+        rows,
+        before.user_ids,
+        before.item_ids,
+        load_tails(towers),
     )
     replay = run.config.update.replay
     return WarmStart.of(learnt, dataset.user_ids, dataset.item_ids, blocks, replay)

@@ -71,21 +71,18 @@ def item_shares(towers: TwoTower, query: Vector, item: int) -> list[Share]:
     return [Share(*share) for share in shares]
 
 
-def user_shares(
-    towers: TwoTower, user: int, history: NDArray[np.int32], item: Vector
-) -> list[Share]:
+def user_shares(towers: TwoTower, user: int, history: Ragged, item: Vector) -> list[Share]:
     """What a score loses without the history, and without what is known of the user beside it.
 
     Args:
         towers: of the score.
         user: number; -1 is unknown.
-        history: item numbers, oldest first, ``(n,)``.
+        history: one row, oldest item first.
         item: the item's unit vector, ``(d,)``.
     """
     users = np.array([user, user, -1], dtype=np.int32)
-    read = history.tolist()
-    scores = towers.user_vectors(users, Ragged.of([read, [], read])) @ item
-    shares = [Share("history", bool(read), float(scores[0] - scores[1]))]
+    scores = towers.user_vectors(users, history.take(np.array([0, -1, 0]))) @ item
+    shares = [Share("history", len(history.values) > 0, float(scores[0] - scores[1]))]
     if towers.config.user_id or towers.attribute_widths:
         shares.append(
             Share("id and attributes of the user", user >= 0, float(scores[0] - scores[2]))
@@ -96,7 +93,7 @@ def user_shares(
 def history_drops(
     towers: TwoTower,
     user: int,
-    history: NDArray[np.int32],
+    history: Ragged,
     left_out: NDArray[np.int32],
     item: Vector,
 ) -> Vector:
@@ -107,14 +104,15 @@ def history_drops(
     Args:
         towers: of the score.
         user: number; -1 is unknown.
-        history: item numbers, oldest first, ``(n,)``.
+        history: one row, oldest item first.
         left_out: item numbers, each left out by itself, ``(k,)``.
         item: the item's unit vector, ``(d,)``.
     """
-    read = history[-towers.config.history :]
-    kept = np.concatenate([np.ones((1, len(read)), np.bool_), read != left_out[:, None]])
+    read = history.last(towers.config.history)
+    n = len(read.values)
+    kept = np.concatenate([np.ones((1, n), np.bool_), read.values != left_out[:, None]])
     indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    histories = Ragged(indptr, np.broadcast_to(read, kept.shape)[kept])
+    histories = read.at(indptr, np.broadcast_to(np.arange(n), kept.shape)[kept])
     users = np.full(len(kept), user, dtype=np.int32)
     scores: Vector = towers.user_vectors(users, histories) @ item
     drops: Vector = scores[0] - scores[1:]

@@ -4,8 +4,9 @@ Users, items and columns of content may all be numbered anew, so nothing is carr
 rows of a table go by id, columns of content by what they say about the items of both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,12 @@ class Growth:
 
 
 def grow(
-    old: TwoTower, towers: TwoTower, growth: Growth, old_blocks: Blocks, blocks: Blocks
+    old: TwoTower,
+    towers: TwoTower,
+    growth: Growth,
+    old_blocks: Blocks,
+    blocks: Blocks,
+    tails: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Put what ``old`` has learnt into fresh ``towers`` of the same shape, in place.
 
@@ -75,6 +81,8 @@ def grow(
         growth: who is who.
         old_blocks: what ``old`` was trained with.
         blocks: what ``towers`` read.
+        tails: weights of encoders that learnt with ``old``, by the names of `load_tails`. The
+            vectors that they make are the caller's to bring up to date (`ItemTower.encode_anew`).
 
     Returns:
         For each block that is encoded otherwise: the share of the old vectors' variance that the
@@ -84,7 +92,12 @@ def grow(
         ArtifactError: the towers are of different shapes or read different kinds of content.
     """
     _check(old, towers, old_blocks, blocks)
-    before, fresh = _weights(old), _weights(towers)
+    before, fresh = _weights(old) | dict(tails), _weights(towers)
+    if tails.keys() - fresh.keys():
+        raise ArtifactError(
+            "update: an encoder learnt with the towers to start from; set finetune as it was, or "
+            "train afresh with `recsys run`"
+        )
     grown = {name: _carried(name, before, weight, growth) for name, weight in fresh.items()}
     kept: dict[str, float] = {}
     known = before["items.known"].numpy()
@@ -97,6 +110,11 @@ def grow(
             found = _map(old_block, block, numbers, learnt)
             if found is not None:
                 prefix = f"{place}{number}."
+                if any(name.startswith(f"{prefix}tail.") for name in tails):
+                    raise ArtifactError(
+                        f"update: content {block.name!r} is encoded otherwise, by an encoder that "
+                        "learnt on; train afresh with `recsys run`"
+                    )
                 grown |= found.weights(prefix, before, fresh[f"{prefix}scale"])
                 kept[block.name] = found.kept
     towers.load_state_dict(grown)
@@ -126,7 +144,7 @@ def _check(old: TwoTower, towers: TwoTower, old_blocks: Blocks, blocks: Blocks) 
 
 def _carried(name: str, before: dict[str, Tensor], fresh: Tensor, growth: Growth) -> Tensor:
     """One weight of the grown towers, but for the blocks that are encoded otherwise."""
-    if name in OF_THE_LOG:
+    if name in OF_THE_LOG or name.endswith(".content"):  # vectors of encoders that learn
         return fresh
     if name not in before:
         raise ArtifactError(f"update: the towers to start from lack {name}; train afresh")

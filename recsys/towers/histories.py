@@ -45,6 +45,7 @@ class Histories:
         rows: the history of each item, int64 ``(h,)``.
         ages: how many items of its history are newer, int64 ``(h,)``: 0 is the newest.
         longest: items of the longest history, at least 1.
+        times: when each item was taken, milliseconds, int64 ``(h,)``; None: unknown.
     """
 
     items: Tensor
@@ -52,6 +53,7 @@ class Histories:
     rows: Tensor
     ages: Tensor
     longest: int
+    times: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -67,6 +69,7 @@ class Histories:
             rows=to_device(rows, device),
             ages=to_device(ages, device),
             longest=max(1, int(ragged.lengths.max(initial=0))),
+            times=None if ragged.times is None else to_device(ragged.times, device),
         )
 
     @cached_property

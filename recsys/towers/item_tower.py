@@ -1,76 +1,22 @@
 """The item tower: a learned id and any number of content blocks in, a unit vector out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
+from recsys.towers.content_input import INITIAL_STD, TunedInput, content_input
 from recsys.towers.fusion import Part, hide, make_fusion
 
 __all__ = ["INITIAL_STD", "ItemTower", "cut_members", "unit_vectors"]
-
-INITIAL_STD = 0.05  # of ids and of what content adds at first: neither drowns the other
-
-
-class _ContentInput(nn.Module):
-    """One content block of all items: centred, scaled, projected; "missing" where it is absent.
-
-    Mean and scale are of the items that are learnt from. Without the mean all text vectors point
-    nearly the same way. One scale for all columns keeps their weights among themselves, and gives
-    rows a length of about 1: a step of Adam then moves what content adds about as far as an id, and
-    content that says nothing does not drown the ids.
-    """
-
-    content: Tensor  # (n_items, width), not saved: content is data, weights are what was learnt
-    present: Tensor  # (n_items,)
-    mean: Tensor  # (width,)
-    scale: Tensor  # ()
-    ready: Tensor | None  # (n_items, width): centred and scaled once, for all steps of training
-
-    def __init__(self, block: ContentBlock, dim: int, known: Tensor) -> None:
-        super().__init__()
-        content, present = torch.from_numpy(block.vectors), torch.from_numpy(block.present)
-        learnt_from = content[present & known]
-        mean = learnt_from.mean(dim=0) if len(learnt_from) else torch.zeros(block.dim)
-        squares = (learnt_from - mean).square().sum(dim=1)
-        length = squares.mean().sqrt() if len(learnt_from) else torch.zeros(())
-        self.register_buffer("content", content, persistent=False)
-        self.register_buffer("present", present, persistent=False)
-        self.register_buffer("ready", None, persistent=False)
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", length if length > 0 else torch.ones(()))
-        self.project = nn.Linear(block.dim, dim, bias=False)
-        self.missing = nn.Parameter(torch.zeros(dim))
-        nn.init.normal_(self.project.weight, std=INITIAL_STD)
-        self.register_load_state_dict_post_hook(_forget_ready)  # type: ignore[no-untyped-call]
-
-    def forward(self, items: Tensor | None) -> Part:
-        """What the block says of items ``(b,)``, of all items when None."""
-        present = self.present if items is None else self.present[items]
-        content = self._all() if items is None else self._standard(self.content[items])
-        vectors = torch.where(present[:, None], self.project(content), self.missing)
-        return Part(vectors, present, self.missing)
-
-    def _standard(self, content: Tensor) -> Tensor:
-        return (content - self.mean) / self.scale
-
-    def _all(self) -> Tensor:
-        """The whole content, kept from one step to the next in the precision of its products."""
-        device, dtype = self.content.device.type, self.content.dtype
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-        if self.ready is None or self.ready.dtype != dtype:
-            self.ready = self._standard(self.content).to(dtype)
-        return self.ready
-
-
-def _forget_ready(content: _ContentInput, _: object) -> None:
-    """Other weights come with another mean and scale."""
-    content.ready = None
 
 
 class ItemTower(nn.Module):
@@ -107,7 +53,7 @@ class ItemTower(nn.Module):
         self.register_buffer("known", known)
         self.id = nn.Embedding(n_items, dim)
         self.base = nn.Parameter(torch.randn(dim) * INITIAL_STD)
-        inputs = [_ContentInput(block, dim, known) for block in blocks]
+        inputs = [content_input(block, dim, known) for block in blocks]
         self.contents = nn.ModuleList(inputs)
         nn.init.normal_(self.id.weight, std=INITIAL_STD)
         self.fusion = make_fusion(config.fusion, 1 + len(blocks), dim, config.members)
@@ -130,6 +76,39 @@ class ItemTower(nn.Module):
     def fuse(self, parts: Sequence[Part]) -> Tensor:
         """Return unit vectors ``(b, d)`` of what `parts` gave, maybe with something hidden."""
         return unit_vectors(self.fusion(self.base, parts), self.members)
+
+    @property
+    def tuned(self) -> list[TunedInput]:
+        """The contents whose encoders learn."""
+        return [content for content in self.contents if isinstance(content, TunedInput)]
+
+    @contextmanager
+    def tuning(
+        self, items: NDArray[np.integer], random: np.random.Generator, precision: str
+    ) -> Iterator[None]:
+        """Let gradients reach the encoders that learn; see `TunedInput.moving`."""
+        with ExitStack() as stack:
+            for content in self.tuned:
+                stack.enter_context(content.moving(items, random, precision))
+            yield
+
+    def encode_anew(self, precision: str) -> None:
+        """Encode all items by the encoders that learn, as these are now."""
+        for content in self.tuned:
+            content.encode_anew(precision)
+
+    def as_tuned(self, blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
+        """Return the blocks that the tower was made with, with the vectors of encoders that learnt.
+
+        They are on the CPU, and follow the encoders no further.
+        """
+        pairs = zip(blocks, self.contents, strict=True)
+        return [
+            replace(block, vectors=content.content.cpu().numpy().copy())
+            if isinstance(content, TunedInput)
+            else block
+            for block, content in pairs
+        ]
 
     @property
     def scorable(self) -> Tensor:

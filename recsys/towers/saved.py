@@ -1,6 +1,7 @@
 """Towers on disk: their shape as json, their weights as safetensors; never a pickle."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from recsys.towers.newcomers import Newcomers
 from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
 
-__all__ = ["load_towers", "load_weights", "plain", "save_towers", "save_weights"]
+__all__ = ["load_tails", "load_towers", "load_weights", "plain", "save_towers", "save_weights"]
 
 SHAPE, WEIGHTS = "towers.json", "weights.safetensors"
+TUNED = "tuned.safetensors"  # encoders that learnt, and what they make of all items
+TAIL = ".tail."  # in the names of an encoder's weights
 KEYS = {"towers", "users", "items", "content", "attributes", "ratings", "newcomers"}
 
 
@@ -33,14 +36,21 @@ def save_towers(towers: TwoTower, folder: Path) -> None:
         "ratings": towers.ratings is not None,
         "newcomers": None if towers.newcomers is None else towers.newcomers.shape,
     }
+    weights = {name: plain(weight) for name, weight in towers.state_dict().items()}
+    tuned = {name: weights.pop(name) for name in list(weights) if _is_tuned(name)}
+    if tuned:
+        shape["tuned"] = [content.finetune.model_dump() for content in towers.items.tuned]
+        save_file(tuned, folder / TUNED)
     write_json(folder / SHAPE, shape)
-    save_weights(towers, folder / WEIGHTS)
+    save_file(weights, folder / WEIGHTS)
 
 
 def load_towers(
     folder: Path, blocks: Sequence[ContentBlock], user_blocks: Sequence[ContentBlock] = ()
 ) -> TwoTower:
     """Read towers, and hand them the content and the users' attributes they were trained with.
+
+    Content whose encoder learnt is replaced by what it made of all items at the end.
 
     Raises:
         ArtifactError: a file is missing or damaged, or the content is not what they know.
@@ -58,6 +68,12 @@ def load_towers(
                 f"{folder}: trained with {what} of widths {shape[what]}, given {widths}; run the "
                 "stages embed and train again"
             )
+    if "tuned" in shape:
+        rows = _load(folder / TUNED)
+        blocks = [
+            replace(block, vectors=rows[name].numpy()) if (name := _rows_name(n)) in rows else block
+            for n, block in enumerate(blocks)
+        ]
     towers = TwoTower(
         TowersConfig.model_validate(shape["towers"]),
         shape["users"],
@@ -73,6 +89,18 @@ def load_towers(
     return towers.eval()
 
 
+def load_tails(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of encoders that learnt with towers; empty where none did.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    if "tuned" not in read_json(folder / SHAPE):
+        return {}
+    found = _load(folder / TUNED)
+    return {name: weight for name, weight in found.items() if TAIL in name}
+
+
 def save_weights(towers: TwoTower, path: Path) -> None:
     """Write the weights (not the content that the towers read) as safetensors."""
     save_file({name: plain(weight) for name, weight in towers.state_dict().items()}, path)
@@ -85,11 +113,25 @@ def load_weights(towers: TwoTower, path: Path) -> None:
         ArtifactError: the file is missing, damaged or of other towers.
     """
     try:
-        towers.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}); train again") from None
+        towers.load_state_dict(_load(path))
     except RuntimeError as error:  # torch's word for names or shapes that do not fit
         raise ArtifactError(f"{path}: is of other towers ({error}); train again") from None
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); train again") from None
+
+
+def _rows_name(number: int) -> str:
+    """The name of the vectors of the block with this number, which are only saved if tuned."""
+    return f"items.contents.{number}.content"
+
+
+def _is_tuned(name: str) -> bool:
+    return name.startswith("items.contents.") and (TAIL in name or name.endswith(".content"))
 
 
 def plain(tensor: Tensor) -> Tensor:

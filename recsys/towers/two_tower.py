@@ -14,7 +14,7 @@ from recsys.data.ragged import Ragged
 from recsys.errors import ConfigError
 from recsys.towers.attributes import Known
 from recsys.towers.histories import Histories, Places
-from recsys.towers.item_tower import ItemTower
+from recsys.towers.item_tower import ItemTower, unit_vectors
 from recsys.towers.newcomers import Newcomers
 from recsys.towers.rating import RatingBaseline, RatingHead
 from recsys.towers.user_tower import UserTower
@@ -22,6 +22,7 @@ from recsys.towers.user_tower import UserTower
 __all__ = ["TwoTower"]
 
 BLOCK = 4_096  # users or items turned into vectors at a time
+AVERAGED = 10_000  # users whose mean stands for those of whom nothing is known
 CELLS = 2**22  # pairs of past items at a time, which attention holds for every user
 SHARPEST = 100.0  # 1 / temperature at most, as in CLIP (Radford et al., ICML 2021)
 
@@ -34,7 +35,13 @@ class TwoTower(nn.Module):
     models that share nothing but the temperature and the rates of forgetting of `Means`, each
     trained by a loss of its own. The cosine of the whole is the mean of theirs: an ensemble, served
     as one vector.
+
+    Somebody of whom nothing is known, no item and no attribute, gets the vector of the average
+    user once `learn_average` was called: what everybody likes, where the user tower by itself only
+    knows what people take first.
     """
+
+    average: Tensor  # (d,); zeros until it is learnt
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class TwoTower(nn.Module):
             self.users = UserTower(n_users, self.n_items, config, user_blocks, learnt_from)
             self.ratings = None if ratings is None else RatingHead(ratings, config.dim)
         self.log_scale = nn.Parameter(torch.tensor(1.0 / config.temperature).log())
+        self.register_buffer("average", torch.zeros(config.dim))
         self.newcomers: Newcomers | None = None  # learnt when the towers are
 
     @property
@@ -89,6 +97,16 @@ class TwoTower(nn.Module):
     def limit_temperature(self) -> None:
         """Bring the temperature back where a step has left what `full_softmax` can sum."""
         self.log_scale.clamp_(max=math.log(SHARPEST))
+
+    def learn_average(self, histories: Ragged) -> None:
+        """Note the mean of the vectors of users with these histories, some of them if many."""
+        able = np.flatnonzero(histories.lengths)
+        if not len(able):
+            return
+        some = able[np.linspace(0, len(able) - 1, min(len(able), AVERAGED)).astype(np.int64)]
+        nobody = np.full(len(some), -1, dtype=np.int32)
+        mean = torch.from_numpy(self._users_alone(nobody, histories.take(some))).mean(dim=0)
+        self.average.copy_(unit_vectors(mean[None], self.config.members)[0])
 
     def queries(
         self,
@@ -170,6 +188,9 @@ class TwoTower(nn.Module):
                 known=None if told is None else [known.rows(rows) for known in told],
             )
             vectors[rows] = block.float().cpu().numpy()
+        if attributes is None and self.average.any():
+            known = users >= 0 if self.users.knows_people else np.zeros(len(users), dtype=np.bool_)
+            vectors[(recent.lengths == 0) & ~known] = self.average.cpu().numpy()
         return vectors
 
     @torch.no_grad()

@@ -19,6 +19,8 @@ from recsys.towers.transformer import Transformer
 
 __all__ = ["UserTower"]
 
+TIME_DROPOUT = 0.1  # share of histories learnt from as if nobody knew when, as new users may come
+
 _Encoder = Means | AttentionPooling | Gru | Transformer
 
 
@@ -106,6 +108,11 @@ class UserTower(nn.Module):
             total = total + (told if places is None else told[places.rows])
         return unit_vectors(total, self.members)
 
+    @property
+    def knows_people(self) -> bool:
+        """Whether a user's number says anything, beside the history."""
+        return self.id is not None or self.attributes is not None
+
     def _states(self, past: Tensor, histories: Histories, places: Places | None) -> Tensor:
         """The state at each place ``(m, p, w)``, each member's by its own encoder."""
         states = []
@@ -131,6 +138,8 @@ def _encoder(kind: HistoryEncoder, members: int, config: TowersConfig) -> _Encod
             heads=config.heads,
             longest=config.history,
             dropout=config.dropout,
+            time_gaps=config.time_gaps,
+            time_dropout=TIME_DROPOUT,
         )
     if kind == "gru":
         return Gru(members, width, layers=config.layers, dropout=config.dropout)

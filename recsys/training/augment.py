@@ -5,6 +5,7 @@ ICDE 2022), with its ratios: crop, mask and reorder. A masked item is left out, 
 a vector for "something was here" need it. No row that had an item loses its last one.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -81,6 +82,8 @@ def mask(histories: Ragged, chosen: Chosen, random: np.random.Generator) -> Ragg
 def reorder(histories: Ragged, chosen: Chosen, random: np.random.Generator) -> Ragged:
     """Shuffle a random stretch of neighbours of each chosen history.
 
+    Times stay where they are: the items of the stretch trade theirs, and none runs backwards.
+
     Args:
         histories: ``b`` rows.
         chosen: the rows that change, bool ``(b,)``.
@@ -91,7 +94,7 @@ def reorder(histories: Ragged, chosen: Chosen, random: np.random.Generator) -> R
     # The items of a stretch share its first place, so that only the random keys order them.
     places = np.where(inside & chosen[rows], begins[rows], _within(histories))
     order = np.lexsort((random.random(len(rows)), places, rows))
-    return Ragged(histories.indptr, histories.values[order])
+    return replace(histories, values=histories.values[order])
 
 
 def _within(histories: Ragged) -> Whole:
@@ -115,4 +118,4 @@ def _stretch(histories: Ragged, ratio: float, random: np.random.Generator) -> tu
 def _kept(histories: Ragged, keep: Chosen) -> Ragged:
     """The items ``(h,)`` that are kept, in as many rows."""
     lengths = np.bincount(histories.row_numbers[keep], minlength=len(histories))
-    return Ragged(np.concatenate([[0], np.cumsum(lengths)]), histories.values[keep])
+    return histories.at(np.concatenate([[0], np.cumsum(lengths)]), keep)

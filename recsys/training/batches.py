@@ -211,7 +211,7 @@ def _positions(
 def _spans(sequences: Ragged, starts: Whole, stops: Whole) -> Ragged:
     """The values from each start up to its stop."""
     indptr = np.concatenate([[0], np.cumsum(stops - starts)])
-    return Ragged(indptr, sequences.values[_within(starts, stops)])
+    return sequences.at(indptr, _within(starts, stops))
 
 
 def _within(starts: Whole, stops: Whole) -> Whole:

@@ -5,8 +5,10 @@ stops by leaving the ``for``.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
 from recsys.errors import DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
-from recsys.training.batches import draw_batches, steps_per_epoch
+from recsys.training.batches import Batch, draw_batches, steps_per_epoch
 from recsys.training.objective import MinerOf, Objective
 
 __all__ = ["EpochReport", "Learner", "learning_rate", "train"]
@@ -41,17 +43,31 @@ class Learner:
         """Start afresh; weights of one dimension are not decayed."""
         self.towers = towers
         self.epoch = 0
-        matrices = [weight for weight in towers.parameters() if weight.ndim > 1]
-        others = [weight for weight in towers.parameters() if weight.ndim <= 1]
+        encoders = [list(content.tail.parameters()) for content in towers.items.tuned]
+        theirs = {id(weight) for weights in encoders for weight in weights}
+        own = [weight for weight in towers.parameters() if id(weight) not in theirs]
+        groups = _groups(own, config, 1.0)
+        for content, weights in zip(towers.items.tuned, encoders, strict=True):
+            share = content.finetune.learning_rate / config.learning_rate
+            groups += _groups(weights, config, share)
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
+            groups,
             lr=config.learning_rate,
             betas=(0.9, 0.98),
             fused=True,  # one pass over each table; several times faster on the CPU too
         )
+
+
+def _groups(
+    weights: Sequence[nn.Parameter], config: TrainingConfig, share: float
+) -> list[dict[str, Any]]:
+    """Groups of weights for the optimiser, which learn at ``share`` of the rate of training."""
+    matrices = [weight for weight in weights if weight.ndim > 1]
+    others = [weight for weight in weights if weight.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": config.weight_decay, "share": share},
+        {"params": others, "weight_decay": 0.0, "share": share},
+    ]
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
@@ -114,21 +130,34 @@ def train(
         )
         for number, batch in enumerate(batches):
             rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
-            total += _step(learner, objective(towers, batch, random, mine), config, rate)
+            with _tuning(towers, batch, random, config):
+                total += _step(learner, objective(towers, batch, random, mine), config, rate)
         loss = float(total) / steps  # the one wait for the GPU
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"epoch {epoch}: the loss is {loss}; try training.learning_rate below "
                 f"{config.learning_rate}"
             )
+        if epoch % config.score_every == 0 or epoch == until:  # what is scored or kept
+            towers.items.encode_anew(config.precision)
         learner.epoch = epoch
         yield EpochReport(epoch, loss, rate, towers.temperature)
+
+
+def _tuning(
+    towers: TwoTower, batch: Batch, random: np.random.Generator, config: TrainingConfig
+) -> AbstractContextManager[None]:
+    """Let some of the batch's items reach their encoders, if there are any that learn."""
+    if not towers.items.tuned:
+        return nullcontext()
+    items = np.union1d(batch.targets.values, batch.histories.values)
+    return towers.items.tuning(items, random, config.precision)
 
 
 def _step(learner: Learner, loss: Tensor, config: TrainingConfig, rate: float) -> Tensor:
     """Make one step against a loss; return it without waiting for it."""
     for group in learner.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)

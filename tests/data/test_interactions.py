@@ -26,6 +26,8 @@ def test_histories_and_counts() -> None:
     log = interactions()
     histories = log.histories()
     assert [histories[n].tolist() for n in range(4)] == [[4, 2, 2], [], [3, 1], []]
+    assert histories.times is not None
+    assert histories.times.tolist() == [10, 20, 30, 50, 50]
     assert log.item_counts().tolist() == [0, 1, 2, 1, 1, 0]
     assert repr(log) == "Interactions(5 rows, 4 users, 6 items)"
 

@@ -1,5 +1,7 @@
 """Rows of different lengths, against plain lists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,6 +29,32 @@ def test_take_last_and_lengths_are_those_of_lists(
     taken = data.draw(st.lists(st.integers(-1, len(rows) - 1), max_size=10))
     expected = [rows[row] if row >= 0 else [] for row in taken]
     assert lists(ragged.take(np.array(taken, dtype=np.int64))) == expected
+
+
+@given(Rows, st.data())
+def test_every_value_keeps_its_time(rows: list[list[int]], data: st.DataObject) -> None:
+    """Here a value's time is a thousand times its place in the whole."""
+    ragged = Ragged.of(rows)
+    places = np.arange(len(ragged.values))
+    timed = replace(ragged, times=1000 * places)
+    taken = np.array(data.draw(st.lists(st.integers(-1, len(rows) - 1))), dtype=np.int64)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(places), max_size=len(places))))
+    whole = np.array([0, int(kept.sum())])
+    for found in (timed.take(taken), timed.last(2), timed.take(taken).last(1)):
+        assert found.times is not None
+        assert len(found.times) == len(found.values)
+        assert (ragged.values[found.times // 1000] == found.values).all()
+    found = timed.at(whole, kept.astype(np.bool_))
+    assert found.times is not None
+    assert (found.times == 1000 * places[kept.astype(np.bool_)]).all()
+    assert ragged.take(taken).times is None
+    assert timed.beside(ragged).times is None, "not known of all"
+
+
+def test_as_many_times_as_values() -> None:
+    for times in ([1], [1, 2, 3]):
+        with pytest.raises(ValueError, match=f"{len(times)} times of 2 values"):
+            replace(Ragged.of([[3], [4]]), times=np.array(times))
 
 
 @given(Rows)

@@ -51,7 +51,8 @@ def make(**settings: object) -> Recommender:
     users = np.repeat(np.arange(3), [len(row) for row in TAKEN]).astype(np.int32)
     items = np.array([item for row in TAKEN for item in row], dtype=np.int32)
     n = np.arange(len(items))
-    log = Interactions(users, items, n, np.ones(len(n), np.float32), n, 3, 9)
+    times = 60_000 * n**4  # minutes and days
+    log = Interactions(users, items, times, np.ones(len(n), np.float32), n, 3, 9)
     return Recommender(
         TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors())),
         UserIds(np.array(USERS, dtype=object)),
@@ -157,6 +158,24 @@ def test_what_a_past_item_carries_is_what_leaving_it_out_costs(
     one = explain(recommender, "anna", "t-7", past=["t-4"]).history
     assert one["item_id"].tolist() == ["t-4"]
     assert float(one["drop"].iloc[0]) == pytest.approx(drops["t-4"], abs=1e-6)
+
+
+def test_past_items_are_left_out_with_their_times() -> None:
+    recommender = make(encoder="transformer", time_gaps=True)
+    towers, known = towers_of(recommender), recommender.known
+    why = explain(recommender, "anna", "t-7")
+    left = known.take((known.items != 4) | (known.users != 0)).histories()
+    anna = np.array([0], dtype=np.int32)
+    item = towers.item_vectors()[7]
+    whole = float((towers.user_vectors(anna, recommender.histories.take(anna)) @ item)[0])
+    assert why.score == pytest.approx(whole, abs=1e-6)
+    assert abs(whole - cosine(recommender, 0, TAKEN[0], 7)) > 1e-3, "times count here"
+    # The towers read five items: without one of them no older one takes its place.
+    without = float((towers.user_vectors(anna, left.take(anna).last(4)) @ item)[0])
+    drop = why.history.set_index("item_id")["drop"]["t-4"]
+    assert drop == pytest.approx(whole - without, abs=1e-5)
+    (share,) = why.user
+    assert share.value == pytest.approx(whole - cosine(recommender, 0, [], 7), abs=1e-5)
 
 
 def test_the_users_id_is_knocked_out_where_there_is_one() -> None:

@@ -49,6 +49,10 @@ class EncoderSuite:
         """A new encoder of the sizes above; ``dropout`` of whatever it drops."""
         raise NotImplementedError
 
+    def histories_of(self, rows: list[list[int]]) -> Histories:
+        """Histories of these places in the table of items."""
+        return histories_of(rows)
+
     def moved(self, *, dropout: float = 0.0) -> Encoder:
         """One whose weights have left their first values, which may be zero."""
         torch.manual_seed(7)
@@ -69,7 +73,9 @@ class EncoderSuite:
         for known in range(1, 6):
             rows = [[4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6]]
             other = [row[:known] + [(item + 3) % 10 for item in row[known:]] for row in rows]
-            one, two = (encoder(past_of(h), h) for h in (histories_of(rows), histories_of(other)))
+            one, two = (
+                encoder(past_of(h), h) for h in (self.histories_of(rows), self.histories_of(other))
+            )
             for start in (0, 6):
                 before = slice(start, start + known)
                 assert close(one[:, before], two[:, before])
@@ -78,24 +84,24 @@ class EncoderSuite:
     @torch.no_grad()
     def test_every_prefix_is_as_a_history_of_its_own(self, encoder: Encoder) -> None:
         row = [4, 5, 6, 7, 8, 9]
-        whole, parts = histories_of([row]), histories_of([row[: n + 1] for n in range(6)])
+        whole, parts = self.histories_of([row]), self.histories_of([row[: n + 1] for n in range(6)])
         states = encoder(past_of(whole), whole)
         assert close(states, encoder.last(past_of(parts), parts))
 
     @torch.no_grad()
     def test_a_history_is_alone_in_its_batch(self, encoder: Encoder) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         together = encoder(past_of(histories), histories)
         last = encoder.last(past_of(histories), histories)
         for number, row in enumerate(ROWS):
-            alone = histories_of([row])
+            alone = self.histories_of([row])
             own = histories.rows == number
             assert close(together[:, own], encoder(past_of(alone), alone))
             assert close(last[:, number], encoder.last(past_of(alone), alone)[:, 0])
 
     @torch.no_grad()
     def test_last_is_the_state_after_the_newest_item(self, encoder: Encoder) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         past = past_of(histories)
         last = encoder.last(past, histories)
         assert last.shape == (MEMBERS, len(ROWS), WIDTH)
@@ -106,7 +112,7 @@ class EncoderSuite:
     def test_nothing_known_is_zeros_and_no_user_is_no_state(
         self, encoder: Encoder, rows: list[list[int]]
     ) -> None:
-        histories = histories_of(rows)
+        histories = self.histories_of(rows)
         past = past_of(histories)
         for mode in (False, True):
             encoder.train(mode)
@@ -118,7 +124,7 @@ class EncoderSuite:
 
     def test_gradients_are_finite_when_all_is_dropped(self) -> None:
         encoder = self.moved(dropout=0.99)
-        histories = histories_of(ROWS * 5)
+        histories = self.histories_of(ROWS * 5)
         past = past_of(histories).requires_grad_()
         for states in (encoder(past, histories), encoder.last(past, histories)):
             assert torch.isfinite(states).all()
@@ -130,7 +136,7 @@ class EncoderSuite:
             assert torch.isfinite(weight.grad).all(), name
 
     def test_every_weight_learns(self) -> None:
-        encoder, histories = self.moved(), histories_of(ROWS)
+        encoder, histories = self.moved(), self.histories_of(ROWS)
         target = torch.randn(MEMBERS, len(histories.items), WIDTH)
         (encoder(past_of(histories), histories) * target).sum().backward()  # type: ignore[no-untyped-call]
         for name, weight in encoder.named_parameters():
@@ -139,7 +145,7 @@ class EncoderSuite:
 
     @torch.no_grad()
     def test_only_training_drops(self, encoder: Encoder) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         past = past_of(histories)
         sure = encoder(past, histories)
         assert torch.equal(sure, encoder(past, histories))
@@ -152,7 +158,7 @@ class EncoderSuite:
     @torch.no_grad()
     def test_the_states_of_many_draws_centre_on_something_like_the_sure_one(self) -> None:
         """Dropout keeps the scale: an encoder does not see other sizes in eval than in training."""
-        encoder, histories = self.moved(dropout=0.2), histories_of([[1, 2, 3, 4, 5, 6]] * 300)
+        encoder, histories = self.moved(dropout=0.2), self.histories_of([[1, 2, 3, 4, 5, 6]] * 300)
         encoder.train()
         drawn = encoder.last(past_of(histories), histories).mean(dim=1)
         encoder.eval()
@@ -160,7 +166,7 @@ class EncoderSuite:
         assert 0.7 < float((drawn * sure).sum() / sure.square().sum()) < 1.3
 
     def test_members_do_not_see_each_other(self, encoder: Encoder) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         past = past_of(histories)
         changed = torch.cat([past[:1], past_of(histories, seed=1)[1:]])
         for read in (encoder, encoder.last):
@@ -176,12 +182,12 @@ class EncoderSuite:
 
     @torch.no_grad()
     def test_order_counts(self, encoder: Encoder) -> None:
-        one, two = (histories_of([row]) for row in ([1, 2, 3], [2, 1, 3]))
+        one, two = (self.histories_of([row]) for row in ([1, 2, 3], [2, 1, 3]))
         states = [encoder.last(past_of(h), h) for h in (one, two)]
         assert (states[0] - states[1]).abs().max() > 1e-3
 
     def test_bf16_is_close_to_float32(self, encoder: Encoder) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         past = past_of(histories).requires_grad_()
         for read in (encoder, encoder.last):
             full = read(past, histories)
@@ -193,7 +199,7 @@ class EncoderSuite:
         assert torch.isfinite(past.grad).all()
 
     def test_two_runs_are_identical(self) -> None:
-        histories = histories_of(ROWS)
+        histories = self.histories_of(ROWS)
         runs = []
         for _ in range(2):
             encoder = self.moved(dropout=0.3)

@@ -28,18 +28,27 @@ class TestMeans(EncoderSuite):
     @torch.no_grad()
     def test_equals_the_plain_loop(self, encoder: Means) -> None:
         histories = histories_of(ROWS)
-        past, rates = past_of(histories), encoder.log_rates.exp().tolist()
-        got = encoder(past, histories)
+        past, got = past_of(histories), encoder(past_of(histories), histories)
+        rates, priors = encoder.log_rates.exp().tolist(), encoder.log_priors.exp().tolist()
         for place, items in items_up_to_each():
             for member in range(MEMBERS):
                 expected = torch.zeros(WIDTH)
-                for rate, maps in zip(rates, encoder.maps[:, member], strict=True):
+                speeds = zip(rates, priors, encoder.maps[:, member], strict=True)
+                for rate, prior, maps in speeds:
                     weights = [math.exp(-rate * age) for age in reversed(range(len(items)))]
                     mean = torch.zeros(WIDTH)
                     for item, weight in zip(items, weights, strict=True):
-                        mean += past[member, item] * (weight / sum(weights))
+                        mean += past[member, item] * (weight / (sum(weights) + prior))
                     expected += mean @ maps
                 torch.testing.assert_close(got[member, place], expected, rtol=0, atol=1e-5)
+
+    @torch.no_grad()
+    def test_who_has_just_come_is_drawn_towards_nothing(self, encoder: Means) -> None:
+        """The same taste counts the more, the more items show it."""
+        past = torch.ones(MEMBERS, 7, WIDTH)
+        one, few, many = encoder.last(past, histories_of([[1], [2, 3], [4, 5, 6, 7]])).unbind(1)
+        assert (one.norm(dim=1) < few.norm(dim=1)).all()
+        assert (few.norm(dim=1) < many.norm(dim=1)).all()
 
 
 class TestAttentionPooling(EncoderSuite):

@@ -134,10 +134,11 @@ def test_the_mean_of_a_history_is_the_plain_loop(members: int) -> None:
             total = user.base.detach()[part].clone()
             for speed in range(2):
                 rate = float(encoder.log_rates.detach()[speed].exp())
+                prior = float(encoder.log_priors.detach()[speed].exp())
                 weights = [math.exp(-rate * age) for age in range(len(items))][::-1]
                 mean = torch.zeros(width)
                 for item, weight in zip(items, weights, strict=True):
-                    mean += table[item, part] * (weight / sum(weights))
+                    mean += table[item, part] * (weight / (sum(weights) + prior))
                 total += mean @ maps[speed, member]
             expected = total / total.norm() / math.sqrt(members)
             np.testing.assert_allclose(got[row, part], expected.numpy(), atol=1e-5)
@@ -209,6 +210,23 @@ def test_users_without_a_number_share_one_vector_and_differ_by_history() -> None
     other = towers.user_vectors(unknown, Ragged.of([[1], [2]]))
     np.testing.assert_array_equal(same[0], same[1])
     assert np.abs(other[0] - other[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("user_id", [False, True])
+def test_whoever_nothing_is_known_of_is_the_average_user(user_id: bool) -> None:
+    towers = make_towers(user_id=user_id, members=2)
+    before = towers.user_vectors(USERS, HISTORIES)
+    towers.learn_average(HISTORIES)
+    unknown = np.full(3, -1, dtype=np.int32)
+    some = Ragged.of([row for row in HISTORIES if len(row)])
+    mean = towers.user_vectors(unknown, some).reshape(3, 2, -1).mean(axis=0)
+    expected = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).ravel() / np.sqrt(2)
+    after = towers.user_vectors(USERS, HISTORIES)
+    np.testing.assert_allclose(after[1], expected, atol=1e-6)
+    assert not np.allclose(before[1], after[1], atol=1e-3)
+    np.testing.assert_array_equal(np.delete(after, 1, axis=0), np.delete(before, 1, axis=0))
+    (numbered,) = towers.user_vectors(np.array([3], dtype=np.int32), Ragged.of([[]]))
+    assert np.allclose(numbered, expected, atol=1e-6) == (not user_id), "a number tells something"
 
 
 def test_missing_content_is_learnt_not_taken_for_zeros() -> None:

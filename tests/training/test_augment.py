@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,25 @@ def test_only_chosen_histories_change_and_a_seed_decides_how(
     assert found[0][6] != before[6]
     assert rows_of(operator(Ragged.of([]), chosen[:0], generator())) == []
     assert rows_of(operator(Ragged.of([[], []]), chosen[:2], generator())) == [[], []]
+
+
+@pytest.mark.parametrize("operator", [crop, mask])
+def test_items_that_stay_keep_their_times(
+    operator: Callable[[Ragged, NDArray[np.bool_], np.random.Generator], Ragged],
+) -> None:
+    timed = replace(HISTORIES, times=7 * HISTORIES.values.astype(np.int64))
+    found = operator(timed, ALL, generator())
+    assert len(found.values) < len(timed.values)
+    assert found.times is not None
+    assert (found.times == 7 * found.values).all()
+
+
+def test_a_reorder_gives_items_other_times_and_time_its_order() -> None:
+    timed = replace(HISTORIES, times=7 * HISTORIES.values.astype(np.int64))
+    found = reorder(timed, ALL, generator())
+    assert found.times is not None
+    assert (found.times == 7 * HISTORIES.values).all()
+    assert (found.times != 7 * found.values).any()
 
 
 def test_a_share_of_the_histories_is_changed() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -17,8 +18,8 @@ MODES: list[Literal["one", "all"]] = ["one", "all"]
 
 
 def config_of(prefixes: Literal["one", "all"] = "one", **changes: object) -> TrainingConfig:
-    settings = {"batch_size": 2, "horizon": 3, "user_dropout": 0.5, "prefixes": prefixes}
-    return TrainingConfig.model_validate({**settings, **changes})
+    settings = {"batch_size": 2, "horizon": 3, "user_dropout": 0.5, "short_histories": 0}
+    return TrainingConfig.model_validate({**settings, "prefixes": prefixes, **changes})
 
 
 def draw(epoch: int, config: TrainingConfig | None = None, seed: int = 0) -> list[Batch]:
@@ -55,6 +56,41 @@ def test_what_is_known_and_what_comes_next_stand_side_by_side_in_the_users_seque
                 cuts.add((person, cut))
     expected = {(user, cut) for user in range(4) for cut in range(len(SEQUENCES[user]))}
     assert cuts == expected, "every item of everybody is a target in some epoch, the last one too"
+
+
+def test_a_share_of_the_histories_is_cut_to_the_last_few_items() -> None:
+    config, known, short = config_of(short_histories=0.4), Counter[int](), 0
+    for epoch in range(1, 1_001):
+        for batch in draw(epoch, config):
+            for person, past, future in positions(batch):
+                if person != 3:
+                    continue
+                whole = SEQUENCES[person].tolist()
+                cut = whole.index(future[0])
+                assert past == whole[cut - len(past) : cut], "the last ones, in order"
+                assert (len(past) > 0) == (cut > 0), "at least one stays"
+                short += len(past) < min(cut, HISTORY)
+                known[len(past)] += 1
+    # Of 12 cuts 1 knows nothing, and 1 one item; of 2, 3 and 4 items log-uniform ones are left.
+    lost = (1 - math.log(3 / 2) / math.log(3), 1 - math.log(4 / 3) / math.log(4))
+    expected = 0.4 * (lost[0] + lost[1] + 8 * (1 - math.log(5 / 4) / math.log(5))) / 12
+    assert short / known.total() == pytest.approx(expected, abs=0.05)
+    assert known[1] > known[2] > known[3], "shorter ones more often, as newcomers are"
+
+
+@pytest.mark.parametrize("prefixes", MODES)
+def test_a_history_knows_when_its_items_were_taken(prefixes: Literal["one", "all"]) -> None:
+    timed = replace(SEQUENCES, times=1000 + np.arange(len(SEQUENCES.values)))
+    batches = zip(
+        draw_batches(timed, config_of(prefixes), HISTORY, seed=0, epoch=1),
+        draw(1, config_of(prefixes)),
+        strict=True,
+    )
+    for batch, untimed in batches:
+        assert (batch.histories.values == untimed.histories.values).all(), "times draw nothing"
+        assert untimed.histories.times is None
+        assert batch.histories.times is not None
+        assert (timed.values[batch.histories.times - 1000] == batch.histories.values).all()
 
 
 @pytest.mark.parametrize("prefixes", MODES)

@@ -51,6 +51,7 @@ TEXT_ENCODERS: Mapping[str, EncoderFamily] = {
         description="sentence-transformers: a listed model, a folder, or a name on the hub",
         paper="Reimers and Gurevych, 2019",
         make=_sentence,
+        tunable=True,
         models=(Listed("all-MiniLM-L6-v2", 384, "all-MiniLM-L6-v2"),),
     ),
     "e5": EncoderFamily(
@@ -79,6 +80,7 @@ TEXT_ENCODERS: Mapping[str, EncoderFamily] = {
         description="BERT's tokens pooled: mean, max, cls, last, pooler, static",
         paper="Devlin et al., 2019",
         make=_transformer("bert"),
+        tunable=True,
         models=(Listed("bert-base-uncased", 768, "bert-base-uncased"),),
         options=POOLING,
         has_random=True,
@@ -89,6 +91,7 @@ TEXT_ENCODERS: Mapping[str, EncoderFamily] = {
         description="DistilBERT's tokens pooled: mean, max, cls, last, static",
         paper="Sanh et al., 2019",
         make=_transformer("distilbert"),
+        tunable=True,
         models=(Listed("distilbert-base-uncased", 768, "distilbert-base-uncased"),),
         options=POOLING,
         has_random=True,

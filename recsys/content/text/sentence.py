@@ -37,7 +37,9 @@ def sentence_encoder(wanted: Wanted) -> TextEncoder:
     name = f"sbert:{Path(wanted.model).name}@{digest_folder(folder)}{precision(wanted.device)}"
     network = _Sentences(name, folder, wanted.device)
     batch = BATCH if wanted.device == "cpu" else BATCH_CUDA
-    return TextEncoder(name, network.as_model, batch=batch, lengths=network.lengths)
+    return TextEncoder(
+        name, network.as_model, batch=batch, lengths=network.lengths, halve=network.halve
+    )
 
 
 class _Sentences:
@@ -79,6 +81,18 @@ class _Sentences:
             )
         numbers: NDArray[np.float32] = vectors.float().cpu().numpy()
         return numbers
+
+    def halve(self, layers: int) -> Any:
+        """Cut below the last layers; see `recsys.content.text.tail.halve`."""
+        from recsys.content.text.tail import SentenceHead, halve
+
+        network = self.network
+        if network.default_prompt_name is not None or network.truncate_dim is not None:
+            raise ConfigError(f"{self._name}: finetune does not go with a prompt or truncate_dim")
+        inner = getattr(network[0], "auto_model", None)
+        if inner is None:
+            raise ConfigError(f"{self._name}: finetune needs layers; it is no transformer")
+        return halve(self._name, inner, layers, network.preprocess, SentenceHead(list(network)[1:]))
 
     def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Length of each text in tokens (in letters where the model has no such tokenizer), (n,).

@@ -1,8 +1,9 @@
 """What all text encoders share: texts that cannot be read, batches of like length, order kept."""
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class TextEncoder:
         batch: int = 64,
         lengths: Callable[[Sequence[str]], NDArray[np.int64]] | None = None,
         lacking: str = "no known word",
+        halve: Callable[[int], Any] | None = None,
     ) -> None:
         """Prepare an encoder.
 
@@ -42,11 +44,14 @@ class TextEncoder:
             batch: texts in one call of ``forward``.
             lengths: what texts count for, ``(n,)``; their letters if absent.
             lacking: why ``forward`` makes nothing of a text.
+            halve: cuts the model below its last n layers (`recsys.content.text.tail.Halves`, which
+                imports torch); None where it has no layers that could learn.
         """
         self.name = f"{name}/text-v{VERSION}"
         self._load = load
-        self._batch = batch
-        self._lengths = lengths or _letters
+        self.batch = batch
+        self.lengths = lengths or _letters
+        self.halve = halve
         self._lacking = lacking
 
     @cached_property
@@ -63,13 +68,12 @@ class TextEncoder:
         """Return vectors ``(n, dim)``, with the reason of each text that has none."""
         found = {row: why_unreadable(content) for row, content in enumerate(contents)}
         reasons = {row: why for row, why in found.items() if why is not None}
-        places = np.array([row for row, why in found.items() if why is None], dtype=np.int64)
-        texts = [_valid(str(contents[row])[:LONGEST]) for row in places]
+        places, texts = _read(contents, found)
         vectors = np.zeros((len(contents), self.dim), dtype=np.float32)
         if texts:
-            longest_first = np.argsort(-self._lengths(texts), kind="stable")
-            for start in range(0, len(texts), self._batch):
-                batch = longest_first[start : start + self._batch]
+            longest_first = np.argsort(-self.lengths(texts), kind="stable")
+            for start in range(0, len(texts), self.batch):
+                batch = longest_first[start : start + self.batch]
                 vectors[places[batch]] = self.model.forward([texts[i] for i in batch])
         for row in np.flatnonzero(np.isnan(vectors).all(axis=1)):
             reasons[int(row)] = self._lacking
@@ -77,6 +81,10 @@ class TextEncoder:
         present = np.ones(len(contents), dtype=np.bool_)
         present[list(reasons)] = False
         return Encoded(vectors, present, reasons)
+
+    def readable(self, contents: Sequence[str | None]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the places ``(m,)`` of contents that can be read, and what is read of them."""
+        return _read(contents, {row: why_unreadable(text) for row, text in enumerate(contents)})
 
 
 def why_unreadable(content: object) -> str | None:
@@ -89,6 +97,13 @@ def why_unreadable(content: object) -> str | None:
         for letter in start
     )
     return "binary, not text" if strange > STRANGE_SHARE * len(start) else None
+
+
+def _read(
+    contents: Sequence[str | None], found: Mapping[int, str | None]
+) -> tuple[NDArray[np.int64], list[str]]:
+    places = np.array([row for row, why in found.items() if why is None], dtype=np.int64)
+    return places, [_valid(str(contents[row])[:LONGEST]) for row in places]
 
 
 def _harmless(letter: str) -> bool:

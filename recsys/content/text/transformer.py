@@ -13,7 +13,7 @@ static    mean of the words' vectors in the embedding table, before position, se
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -69,7 +69,9 @@ def transformer_encoder(family: str, wanted: Wanted) -> TextEncoder:
     network = _find(family, wanted.model, pooling, wanted.device)
     batch = BATCH if wanted.device == "cpu" else BATCH_CUDA
     name = network.name + precision(wanted.device)
-    return TextEncoder(name, network.as_model, batch=batch, lengths=network.lengths)
+    return TextEncoder(
+        name, network.as_model, batch=batch, lengths=network.lengths, halve=network.halve
+    )
 
 
 def _find(family: str, model: str, pooling: str, device: str) -> "_Network":
@@ -129,6 +131,18 @@ class _Network:
         """Tokens of each text, ``(n,)``, cut at the limit."""
         tokens = self.tokenizer(list(texts), truncation=True, max_length=self.longest)
         return np.array([len(row) for row in tokens["input_ids"]], dtype=np.int64)
+
+    def halve(self, layers: int) -> Any:
+        """Cut below the last layers; see `recsys.content.text.tail.halve`."""
+        from recsys.content.text.tail import PoolingHead, halve
+
+        def tokenize(texts: list[str]) -> Any:
+            return self.tokenizer(
+                texts, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
+            )
+
+        head = PoolingHead(partial(_pool, pooling=self._pooling))
+        return halve(self.name, self.network, layers, tokenize, head)
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
         """Return vectors ``(n, width)``; NaN where ``static`` finds no token."""
