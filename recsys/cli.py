@@ -17,6 +17,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from recsys import __version__
+from recsys.cli_blend import add_blend_command
+from recsys.cli_evaluate import add_evaluate_command
+from recsys.cli_knock_out import add_knock_out_command
 from recsys.cli_look import add_look_commands
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
@@ -103,21 +106,27 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     from recsys.content.assemble import check_tables
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
+    from recsys.evaluation.groups import check_columns
+    from recsys.evaluation.leaks import split_leaks
     from recsys.stages.prepare import cut_log
 
     loaded = load_config(config, overrides or ())
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
     check_tables(loaded.content, dataset.items)
-    report = check_fitness(dataset)
+    check_columns(loaded.evaluation.slices, dataset)
+    report, leaks = check_fitness(dataset), []
     try:
-        cut = repr(cut_log(dataset, loaded.split))
+        parts = cut_log(dataset, loaded.split)
+        cut, leaks = repr(parts), split_leaks(parts, dataset.user_ids, dataset.item_ids)
     except RecsysError as error:
         cut = f"not fit: {error}"
     if as_json:
-        output.print_json(json.dumps(report.as_dict() | {"split": cut}))
+        found = {"split": cut, "leaks": [leak._asdict() for leak in leaks]}
+        output.print_json(json.dumps(report.as_dict() | found))
     else:
-        output.print(escape("\n".join([*report.lines(), cut])), soft_wrap=True)
+        alarms = [f"leak alarm: {leak}" for leak in leaks]
+        output.print(escape("\n".join([*report.lines(), cut, *alarms])), soft_wrap=True)
 
 
 @app.command("run")
@@ -299,15 +308,6 @@ def _recommend(
     )  # fmt: skip
 
 
-_stage_command("evaluate", "Measure the towers beside tuned baselines.")
-
-
-add_update_command(app, _run)
-add_look_commands(app)
-app.command("encoders")(list_encoders)
-app.add_typer(weights_app, name="weights")
-
-
 def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     """Messages go to the terminal, and all of them into the run's log file."""
     set_quiet(quiet)
@@ -324,3 +324,12 @@ def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     file = logging.FileHandler(out / "recsys.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.handlers = [terminal, file]
+
+
+add_evaluate_command(app, _one_stage, _talk)
+add_blend_command(app)
+add_knock_out_command(app, _talk)
+add_update_command(app, _run)
+add_look_commands(app)
+app.command("encoders")(list_encoders)
+app.add_typer(weights_app, name="weights")

@@ -107,11 +107,13 @@ def test_the_report_has_the_promised_form(shop: Path) -> None:
     assert report["schema"] == 1
     assert set(report) >= {"schema", "data", "protocol", "seeds", "models"}
     models = report["models"]
-    names = ["two-tower", "two-tower-exact", "popularity", "item-knn", "als", "bpr", "ease"]
+    by_users = ["popularity", "decayed-popularity", "item-knn", "als", "bpr", "ease"]
+    names = ["two-tower", "two-tower-exact", *by_users, "content-cosine", "content-ridge"]
     assert list(models) == names
     for values in models.values():
         wanted = {"ndcg@10", "recall@20", "recall_capped@20", "hr@10", "mrr@10", "map@10"}
         assert wanted | {"coverage@10", "fit_seconds", "per_seed"} <= set(values)
+        assert {"lauc@10", "novelty@10", "gini@20", "arp_lift@10", "serendipity@10"} <= set(values)
     data = report["data"]
     assert data["read"] == data["kept"] + sum(data["rejected"].values()) == 483
     assert abs(models["two-tower"]["ndcg@10"] - models["two-tower-exact"]["ndcg@10"]) <= 0.001

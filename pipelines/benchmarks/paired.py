@@ -2,68 +2,59 @@
 
     python pipelines/benchmarks/paired.py runs/ml-100k-loo [--peer FOLDER]
 
-Takes the very lists that the run was measured on (``report/rankings``), fits EASE anew as it was
-tuned, and reads a peer's lists (``FOLDER/seed-N.parquet`` with user_id, rank, item_id, as
-``rectools_sasrec.py`` writes them). Each user's value is the mean over seeds.
+Takes the very lists that the run was measured on (``report/rankings``, ``baselines/rankings``), and
+reads a peer's lists (``FOLDER/seed-N.parquet`` with user_id, rank, item_id, as
+``rectools_sasrec.py`` writes them). All are tested at once, with all their seeds.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
 import typer
 
 from recsys.config_file import load_config
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
-from recsys.data.tasks import Task
 from recsys.errors import DataError
-from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.evaluation.metrics import PerUser, judge, ndcg
-from recsys.evaluation.paired import paired_difference
-from recsys.files import read_json
-from recsys.recommenders.ease import fit_ease
+from recsys.evaluation.certainty import certainty
+from recsys.evaluation.saved_lists import measure_lists, read_list, read_rankings
 
 K = 10
+METRIC = f"ndcg@{K}"
+OURS, BEST = "two-tower", "ease"
 
 
 def main(run: Path, peer: Annotated[Path | None, typer.Option()] = None) -> None:
     """Print NDCG@10 of each and the paired 95 % interval of the difference."""
     config = load_config(run / "config.toml", ())
     dataset = Dataset.load(run / "data")
-    cut = Split.load(run / "data", dataset)
-    task = cut.task("test", candidates=config.evaluation.candidates)
-    ours = _mean_of(sorted((run / "report" / "rankings").glob("two-tower-seed-*")), dataset, task)
-    chosen = read_json(run / "report" / "metrics.json")["models"]
-    if "ease" not in chosen:
+    task = Split.load(run / "data", dataset).task("test", candidates=config.evaluation.candidates)
+    read = (dataset.user_ids, dataset.item_ids, K)
+    lists: dict[str, dict[int, Any]] = {
+        OURS: read_rankings(run / "report" / "rankings", *read)[OURS]
+    }
+    baselines = read_rankings(run / "baselines" / "rankings", *read)
+    if BEST not in baselines:
         raise DataError(f"{run}: EASE is not among its baselines; add it to evaluation.baselines")
-    regularization = chosen["ease"]["regularization"]
-    rows = cut.learnable(refit=config.split.refit)
-    ease = evaluate_ranker(fit_ease(rows, regularization=regularization), task)
-    others = {"EASE": ease.per_user["ndcg@10"]}
+    lists[BEST] = baselines[BEST]
     if peer is not None:
-        others[peer.name] = _mean_of(sorted(peer.glob("seed-*.parquet")), dataset, task)
-    print(f"two-tower {ours.mean():.4f}")
-    for name, theirs in others.items():
-        mean, low, high = paired_difference(ours, theirs)
-        print(f"{name} {theirs.mean():.4f}: two-tower is {mean:+.4f} ({low:+.4f} to {high:+.4f})")
-
-
-def _mean_of(files: list[Path], dataset: Dataset, task: Task) -> PerUser:
-    """NDCG@10 of each user of the task, averaged over the files of lists, one a seed."""
+        files = sorted(peer.glob("seed-*.parquet"))
+        if not files:
+            raise DataError(f"{peer}: no lists; expected seed-N.parquet")
+        lists[peer.name] = {int(f.stem.removeprefix("seed-")): read_list(f, *read) for f in files}
+    asked = {
+        model: {seed: items[task.users] for seed, items in per_seed.items()}
+        for model, per_seed in lists.items()
+    }
     truth = task.truth.histories().take(task.users)
-    if not files:
-        raise DataError("no lists: expected seed-N.parquet, or a finished run's report/rankings")
-    values = []
-    for file in files:
-        lists = pd.read_parquet(file)
-        users = dataset.user_ids.numbers(lists["user_id"])
-        items = np.full((len(dataset.user_ids), int(lists["rank"].max())), -1, dtype=np.int64)
-        items[users, lists["rank"] - 1] = dataset.item_ids.numbers(lists["item_id"])
-        values.append(ndcg(judge(items[task.users], truth), K))
-    mean: PerUser = np.mean(values, axis=0)
-    return mean
+    found = certainty(measure_lists(asked, truth, [METRIC]), [METRIC])[METRIC]
+    for model, (mean, low, high) in found.intervals.items():
+        print(f"{model} {mean:.4f} ({low:.4f} to {high:.4f})")
+    for theirs, pair in found.against(OURS).items():
+        mean, low, high = pair.swapped().difference
+        verdict = pair.swapped().verdict()
+        span = f"{mean:+.4f} ({low:+.4f} to {high:+.4f}), p {pair.holm:.4f} after Holm"
+        print(f"against {theirs}: {OURS} is {verdict}, {span}")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,21 @@ from recsys.config.content import (
 )
 from recsys.config.data import DataConfig, Protocol, Source, SplitConfig, SyntheticConfig
 from recsys.config.section import Section
-from recsys.config.serving import EvaluationConfig, IndexConfig, RecommendConfig, TrackingConfig
+from recsys.config.serving import (
+    BaselineName,
+    Beyond,
+    EvaluationConfig,
+    IndexConfig,
+    RecommendConfig,
+    TrackingConfig,
+)
 from recsys.config.towers import HistoryEncoder, TowersConfig
 from recsys.config.training import NewcomersConfig, TrainingConfig, UpdateConfig
 
 __all__ = [
     "AttributeConfig",
+    "BaselineName",
+    "Beyond",
     "Config",
     "ContentConfig",
     "DataConfig",

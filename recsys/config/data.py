@@ -88,6 +88,8 @@ class SplitConfig(Section):
     train: Path | None = None  # with protocol = "files"
     validation: Path | None = None
     test: Path | None = None
+    folds: int = Field(default=1, ge=1)  # windows that the test part of global-time is cut into
+    fold: int = Field(default=1, ge=1)  # which of them tests; rows behind it are not used
     refit: bool = True  # train again on train + validation for the chosen number of epochs
 
     @model_validator(mode="after")
@@ -96,4 +98,8 @@ class SplitConfig(Section):
             raise ValueError('protocol = "column" needs column = NAME')
         if self.protocol == "files" and (self.train is None or self.test is None):
             raise ValueError('protocol = "files" needs train = FILE and test = FILE')
+        if self.folds > 1 and self.protocol != "global-time":
+            raise ValueError(f'folds = {self.folds} needs protocol = "global-time"')
+        if self.fold > self.folds:
+            raise ValueError(f"fold = {self.fold}: there are {self.folds} folds")
         return self

@@ -1,12 +1,36 @@
 """The tables [index], [recommend], [evaluation] and [tracking]: what becomes of the towers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from recsys.config.section import Section
 
-__all__ = ["EvaluationConfig", "IndexConfig", "RecommendConfig", "TrackingConfig"]
+__all__ = [
+    "BaselineName",
+    "Beyond",
+    "EvaluationConfig",
+    "IndexConfig",
+    "RecommendConfig",
+    "TrackingConfig",
+]
+
+Beyond = Literal[
+    "gini", "novelty", "popularity", "serendipity", "diversity", "calibration", "new_items"
+]
+
+BaselineName = Literal[
+    "random",
+    "popularity",
+    "decayed-popularity",
+    "logistic",
+    "item-knn",
+    "als",
+    "bpr",
+    "ease",
+    "content-cosine",
+    "content-ridge",
+]
 
 
 class IndexConfig(Section):
@@ -36,18 +60,23 @@ class EvaluationConfig(Section):
 
     candidates: Literal["train", "catalogue"] = "train"
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(10, 20), min_length=1)
-    baselines: tuple[Literal["popularity", "item-knn", "als", "bpr", "ease"], ...] = (
-        "popularity",
-        "item-knn",
-        "als",
-        "bpr",
-        "ease",
-    )
+    baselines: tuple[BaselineName, ...] | None = None  # absent: those that suit log and split
+    beyond: tuple[Beyond, ...] = get_args(
+        Beyond
+    )  # beside accuracy; what lacks its data is left out
+    categories: str | None = None  # column of labels; absent: the first content of categories
     tune_baselines: bool = True  # a small search on validation; the chosen values are printed
     batch_size: int = Field(default=256, ge=1)
+    reference: Literal["two-tower", "two-tower-exact"] | BaselineName = "two-tower"  # of verdicts
+    slices: tuple[Annotated[str, Field(pattern=r"^(users|items)\..+")], ...] = ()  # more of them
     minimum: dict[str, float] = Field(
         default_factory=dict
     )  # metric -> least value for the two-tower; below it exit 1
+
+    @property
+    def headline(self) -> str:
+        """The metric by which models are compared: NDCG@10, or at the first k there is."""
+        return f"ndcg@{10 if 10 in self.ks else self.ks[0]}"
 
 
 class TrackingConfig(Section):

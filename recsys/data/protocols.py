@@ -39,6 +39,7 @@ class Part(IntEnum):
     TEST = 2
     VALIDATION_HISTORY = 3  # cold users: known when they are asked, not learnt from
     TEST_HISTORY = 4
+    LATER = 5  # folds: behind the window that tests, not used
 
 
 def user_time(log: Interactions, test_fraction: float, validation_fraction: float) -> Parts:
@@ -86,21 +87,47 @@ def leave_last_out(log: Interactions) -> Parts:
     return parts
 
 
-def global_time(log: Interactions, test_fraction: float, validation_fraction: float) -> Parts:
+def global_time(
+    log: Interactions,
+    test_fraction: float,
+    validation_fraction: float,
+    folds: int = 1,
+    fold: int = 1,
+) -> Parts:
     """One moment for everybody: rows before it train, rows at or after it test.
 
     The boundary is the time of the row at place ``ceil((1 - test_fraction) n)`` of all n rows by
     time, counted from 0; rows of that same moment test too. The validation window is cut off the
     training rows in the same way, and ends where the test begins.
 
+    With folds (rolling origin; Tashman, Out-of-sample tests of forecasting accuracy, 2000) the
+    same test part is cut into windows of about as many rows each: fold i of n tests the rows with
+    ``T_i <= time < T_(i+1)`` and has all rows before ``T_i`` to train and validate, where ``T_i``
+    is the boundary of the share ``test_fraction (n - i + 1) / n``. Later rows are not used.
+
+    Args:
+        log: in any order; parts are in its order, shape ``(n,)``.
+        test_fraction: in (0, 1).
+        validation_fraction: of the training rows.
+        folds: how many windows.
+        fold: which of them tests, from 1.
+
     Raises:
-        DataError: too many rows share a moment, so that nothing comes before a boundary.
+        DataError: too many rows share a moment, so that nothing comes before a boundary, or in
+            a window.
     """
-    cut = _boundary(log.times, test_fraction)
+    cut = _boundary(log.times, test_fraction * (folds - fold + 1) / folds)
     validation_cut = _boundary(log.times[log.times < cut], validation_fraction)
     parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
     parts[log.times >= validation_cut] = Part.VALIDATION
     parts[log.times >= cut] = Part.TEST
+    if fold < folds:
+        until = _boundary(log.times, test_fraction * (folds - fold) / folds)
+        parts[log.times >= until] = Part.LATER
+        if until == cut:
+            raise DataError(
+                f"fold {fold} of {folds} is empty: too many rows share their time; take fewer"
+            )
     return parts
 
 

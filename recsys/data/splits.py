@@ -175,6 +175,8 @@ def split(
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     seed: int = 0,
+    folds: int = 1,
+    fold: int = 1,
 ) -> Split:
     """Cut a data set's log into training, validation and test rows.
 
@@ -189,6 +191,8 @@ def split(
             ``"leave-last-out"``, ``"column"`` and ``"files"``.
         validation_fraction: in (0, 1), of what does not test; not read by ``"leave-last-out"``.
         seed: of the random protocols.
+        folds: ``"global-time"`` only: windows that the test part is cut into.
+        fold: which of them tests, from 1; all rows before it train and validate.
 
     Raises:
         ConfigError: a fraction is not in (0, 1), or the data set lacks what the protocol needs.
@@ -202,8 +206,11 @@ def split(
             raise ConfigError(f"split: {name} is {fraction}, expected more than 0 and less than 1")
     if protocol not in get_args(Protocol):
         raise ConfigError(f"split: protocol {protocol!r}; expected one of {get_args(Protocol)}")
+    if not 1 <= fold <= folds or (folds > 1 and protocol != "global-time"):
+        raise ConfigError(f"split: fold {fold} of {folds} of {protocol!r}; folds need global-time")
     log = dataset.log.ordered(_ties(protocol))
-    parts, item_parts = _cut(dataset, log, protocol, (test_fraction, validation_fraction), seed)
+    fractions = (test_fraction, validation_fraction)
+    parts, item_parts = _cut(dataset, log, protocol, fractions, seed, (folds, fold))
     result = Split(protocol, log, parts, item_parts, dataset.time_kind)
     if not len(result.train) or not len(result.test):
         raise DataError(
@@ -223,6 +230,7 @@ def _cut(
     protocol: Protocol,
     fractions: tuple[float, float],
     seed: int,
+    folds: tuple[int, int],
 ) -> tuple[Parts, Parts]:
     """The parts of the rows of ``log``, ``(n,)``, and those of the items, ``(n_items,)``."""
     item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
@@ -237,7 +245,7 @@ def _cut(
                     "split: protocol 'global-time' needs moments, but the log's times are an order "
                     "within each user; use 'user-time' or 'leave-last-out'"
                 )
-            parts = protocols.global_time(log, *fractions)
+            parts = protocols.global_time(log, *fractions, *folds)
         case "random":
             parts = protocols.random_rows(log, *fractions, seed)
         case "cold-items":

@@ -17,7 +17,16 @@ from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.errors import DataError
-from recsys.evaluation.metrics import METRICS, PerUser, contains, coverage, judge, repeats
+from recsys.evaluation.aspects import Aspects, measure_beyond
+from recsys.evaluation.metrics import (
+    METRICS,
+    PerUser,
+    contains,
+    coverage,
+    judge,
+    limited_auc,
+    repeats,
+)
 from recsys.index.topk import TopK
 from recsys.progress import track
 from recsys.recommenders.ranker import Queries, Ranker
@@ -35,7 +44,10 @@ class Evaluation:
         users: who was asked: the users with truth, int32 ``(u,)``.
         ranked: what each of them got, shapes ``(u, max(ks))``.
         per_user: metric such as ``"ndcg@10"`` -> value of each user in [0, 1], shape ``(u,)``.
-        means: the same averaged over users, and the coverage such as ``"coverage@10"``.
+        beyond: alike of what is asked for beside accuracy, such as ``"novelty@10"``; NaN where it
+            says nothing of a user (see `recsys.evaluation.beyond_accuracy`).
+        means: all of these averaged over users (without NaN), and values of all lists together
+            such as ``"coverage@10"`` and ``"gini@10"``.
         seconds: wall time of the ranking.
     """
 
@@ -43,6 +55,7 @@ class Evaluation:
     users: NDArray[np.int32]
     ranked: TopK
     per_user: dict[str, PerUser]
+    beyond: dict[str, PerUser]
     means: dict[str, float]
     seconds: float
 
@@ -75,8 +88,9 @@ def evaluate(
     part: Literal["test", "validation"] = "test",
     candidates: Literal["train", "catalogue"] = "train",
     ks: Sequence[int] = (10, 20),
+    aspects: Aspects | None = None,
 ) -> Evaluation:
-    """Measure a recommender on the held-out part of a split.
+    """Measure a recommender on the held-out part of a split, by accuracy and what lies beyond.
 
     Users are asked with the histories of the split, whatever the recommender knows of them.
 
@@ -86,8 +100,12 @@ def evaluate(
         part: what is held out.
         candidates: items with training rows, or the whole catalogue.
         ks: lengths of list to measure at.
+        aspects: what lists are measured by beside their hits; else the popularity of the items in
+            the rows before the part, without content.
     """
-    return evaluate_ranker(recommender.ranker, split.task(part, candidates=candidates), ks=ks)
+    aspects = aspects or Aspects.of(split.learnable(refit=part == "test"))
+    task = split.task(part, candidates=candidates)
+    return evaluate_ranker(recommender.ranker, task, ks=ks, aspects=aspects)
 
 
 def evaluate_ranker(
@@ -97,6 +115,7 @@ def evaluate_ranker(
     ks: Sequence[int] = (10, 20),
     batch_size: int = 256,
     description: str | None = None,
+    aspects: Aspects | None = None,
 ) -> Evaluation:
     """Rank all candidates for every user with truth, leaving out the history, and measure.
 
@@ -106,6 +125,7 @@ def evaluate_ranker(
         ks: lengths of list to measure at, each at least 1.
         batch_size: users ranked at a time; it bounds the memory, not the result.
         description: of the progress bar; None shows none.
+        aspects: what lists are measured by beside their hits; None: nothing.
 
     Raises:
         DataError: no user of the task has truth.
@@ -120,10 +140,27 @@ def evaluate_ranker(
     seconds = time.perf_counter() - started
     judged = judge(ranked.items, task.truth.histories().take(users))
     per_user = {f"{name}@{k}": metric(judged, k) for k in ks for name, metric in METRICS.items()}
+    allowed = _allowed(task)
+    per_user |= {f"lauc@{k}": limited_auc(judged, allowed, k) for k in ks}
     means = {name: float(values.mean()) for name, values in per_user.items()}
     n_candidates = int(task.candidates.sum())
     means |= {f"coverage@{k}": coverage(ranked.items, n_candidates, k) for k in ks}
-    return Evaluation(ranker.name, users, ranked, per_user, means, seconds)
+    beyond: dict[str, PerUser] = {}
+    if aspects is not None:
+        beyond, more = measure_beyond(ranked.items, task, aspects, ks)
+        means |= more
+    return Evaluation(ranker.name, users, ranked, per_user, beyond, means, seconds)
+
+
+def _allowed(task: Task) -> NDArray[np.int64]:
+    """How many items can be recommended to each user of the task: candidates not yet taken."""
+    known = np.unique(
+        task.history.users.astype(np.int64) * task.history.n_items + task.history.items
+    )
+    users, items = np.divmod(known, task.history.n_items)
+    taken = np.bincount(users[task.candidates[items]], minlength=task.history.n_users)
+    allowed: NDArray[np.int64] = task.candidates.sum() - taken[task.users]
+    return allowed
 
 
 def _rank(

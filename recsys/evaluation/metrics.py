@@ -5,7 +5,8 @@
 
 Relevance is binary. With k places, hits h_1..h_k in {0, 1} and n relevant items of a user, the
 formulas follow Järvelin & Kekäläinen (2002) for NDCG and Manning, Raghavan & Schütze, *Introduction
-to Information Retrieval* (2008), chapter 8, for the others. All values lie in [0, 1].
+to Information Retrieval* (2008), chapter 8, for the others. All values lie in [0, 1]. An empty
+place (-1) is no hit; users without relevant items are not judged at all, never counted as 0.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ __all__ = [
     "coverage",
     "hit_rate",
     "judge",
+    "limited_auc",
     "ndcg",
     "precision",
     "recall",
@@ -41,6 +43,7 @@ class Judged(NamedTuple):
 
     hits: NDArray[np.bool_]  # (u, k_max): whether the item in this place is relevant
     relevant: NDArray[np.int64]  # (u,): how many distinct items are relevant, at least 1
+    lengths: NDArray[np.int64]  # (u,): how many places are filled
 
 
 def judge(items: NDArray[np.integer[Any]], truth: Ragged) -> Judged:
@@ -63,7 +66,7 @@ def judge(items: NDArray[np.integer[Any]], truth: Ragged) -> Judged:
         raise ValueError(f"the list in row {np.argmax(twice)} names an item twice")
     keys = np.unique(_keys(truth.row_numbers, truth.values))
     relevant = np.bincount(keys >> _ITEM_BITS, minlength=len(truth))
-    return Judged(contains(truth, items), relevant)
+    return Judged(contains(truth, items), relevant, (items >= 0).sum(axis=1))
 
 
 def contains(rows: Ragged, items: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
@@ -138,6 +141,38 @@ METRICS: dict[str, Callable[[Judged, int], PerUser]] = {
     "map": average_precision,
     "precision": precision,
 }
+
+
+def limited_auc(judged: Judged, allowed: NDArray[np.int64], k: int) -> PerUser:
+    """Area under the ROC curve as far as k places tell: what is in none of them ties.
+
+    Of all pairs of a relevant item and another one that may be recommended, the share in which the
+    relevant one comes first. An item in the list comes before those outside; two items outside
+    count one half, so that the curve runs straight from the last place to (1, 1): the LAUC of
+    Schröder, Thiele and Lehner, "Setting Goals and Choosing Metrics for Recommender System
+    Evaluations" (2011). With k at least the number of candidates it is the AUC. Nothing beyond the
+    list is needed, so that memory does not grow with the catalogue; nor is a sample drawn.
+
+    Args:
+        judged: lists of ``u`` users.
+        allowed: how many items could have been recommended to each user, ``(u,)``, the relevant
+            ones among them; 1/2 for a user to whom no others could.
+        k: places that are looked at.
+
+    Raises:
+        ValueError: a list and the truth hold more items than are allowed.
+    """
+    hits = _first(judged, k)
+    found = hits.sum(axis=1)
+    others = allowed - judged.relevant
+    shown = np.minimum(judged.lengths, k) - found  # of the others
+    if (shown > others).any():
+        row = np.argmax(shown > others)
+        raise ValueError(f"row {row} holds more items than the {allowed[row]} that are allowed")
+    above = np.arange(1, k + 1) - np.cumsum(hits, axis=1)  # others before each place
+    won = found * others - (above * hits).sum(axis=1)
+    tied = (judged.relevant - found) * (others - shown)
+    return np.where(others > 0, (won + tied / 2) / np.maximum(judged.relevant * others, 1), 0.5)
 
 
 def coverage(items: NDArray[np.integer[Any]], n_candidates: int, k: int) -> float:

@@ -27,20 +27,23 @@ class DenseRanker:
     """Ranks all items by a scorer, in blocks of users.
 
     A user without a history is ranked by popularity (a history of nothing scores all items alike,
-    and the order of their numbers is no recommendation), and items without a training row come
-    last.
+    and the order of their numbers is no recommendation), and items that cannot be scored come last.
 
     Attributes:
         name: in tables, such as ``"ease"``.
         abilities: whether new users and new items are scored.
         scorer: scores the others.
-        counts: training rows of each item, int64 ``(n_items,)``.
+        counts: training rows of each item, or what stands for its popularity, ``(n_items,)``.
+        scorable: items that the scorer knows, bool ``(n_items,)``; None: those with a count.
+        anybody: whether the scorer has something to say to a user without a history.
     """
 
     name: str
     abilities: Abilities
     scorer: Scorer
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int64] | NDArray[np.float64]
+    scorable: NDArray[np.bool_] | None = None
+    anybody: bool = False
 
     def top_k(
         self,
@@ -67,10 +70,11 @@ class DenseRanker:
 
     def _scores(self, queries: Queries) -> NDArray[np.float32]:
         scores = self.scorer.scores(queries)
-        unknown = self.counts == 0
+        unknown = self.counts == 0 if self.scorable is None else ~self.scorable
         if unknown.any():
             scores[:, unknown] = scores.min(axis=1, keepdims=True) - 1
-        scores[queries.histories.lengths == 0] = self.counts
+        if not self.anybody:
+            scores[queries.histories.lengths == 0] = self.counts
         return scores
 
     def _check(self, queries: Queries) -> None:

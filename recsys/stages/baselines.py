@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from recsys.config import Config
+from recsys.content.saved import load_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.splits import Split
@@ -12,26 +14,43 @@ from recsys.evaluation.evaluate import Evaluation, evaluate_ranker
 from recsys.evaluation.tuning import tune
 from recsys.files import read_json, write_json
 from recsys.recommenders.baselines import BASELINES, Baseline
+from recsys.stages.embed import embed_stage
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["baselines_stage", "load_results", "save_ranking"]
+__all__ = ["baselines_of", "baselines_stage", "load_results", "save_ranking"]
 
 RESULTS = "baselines.json"
 RANKINGS = "rankings"
 
+BY_USERS = ("popularity", "decayed-popularity", "item-knn", "als", "bpr", "ease")
+BY_CONTENT = ("content-cosine", "content-ridge")
+
+
+def baselines_of(config: Config) -> tuple[str, ...]:
+    """Those that ``evaluation.baselines`` names, or what suits the log and the split.
+
+    New items are known to nobody who looks at interactions only: by them, all are alike.
+    """
+    if config.evaluation.baselines is not None:
+        return config.evaluation.baselines
+    others = ("random",) if config.split.protocol == "cold-items" else BY_USERS
+    return (*others, *(BY_CONTENT if config.content else ()))
+
 
 def baselines_stage(run: Run) -> Stage:
     """Tune on validation, fit on all but the test, measure on the test."""
-    config = run.config.evaluation
+    config, names = run.config.evaluation, baselines_of(run.config)
+    reads_content = bool(run.config.content) and any(BASELINES[n].reads_content for n in names)
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
         task = split.task("test", candidates=config.candidates)
+        blocks = load_blocks(run.folder("content")) if reads_content else ()
         results, tried = {}, {}
-        for name in config.baselines if len(task.users) else ():
-            baseline = BASELINES[name]
+        for name in names if len(task.users) else ():
+            baseline = BASELINES[name].given(blocks, split.time_kind)
             parameters, tried[name] = _choose(run, baseline, split)
             results[name] = {
                 str(seed): _measure(run, baseline, parameters, seed, split, task, dataset, folder)
@@ -44,11 +63,14 @@ def baselines_stage(run: Run) -> Stage:
         name="baselines",
         folder=run.folder("baselines"),
         settings={
-            "evaluation": config.model_dump(mode="json", exclude={"minimum"}),
+            "evaluation": config.model_dump(
+                mode="json", exclude={"minimum", "beyond", "categories", "reference", "slices"}
+            )
+            | {"baselines": list(names)},
             "refit": run.config.split.refit,
             "seeds": list(run.seeds),
         },
-        reads=(prepare_stage(run),),
+        reads=(prepare_stage(run), *([embed_stage(run)] if reads_content else [])),
         files=(),
         work=work,
     )

@@ -15,16 +15,18 @@ from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.ratings import rating_baselines, towers_rmse
-from recsys.evaluation.table import comparison_markdown, models_summary
+from recsys.evaluation.table import BEYOND, Against, comparison_markdown, models_summary
 from recsys.files import digest_json, write_json
 from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.baselines import baselines_stage, load_results, save_ranking
+from recsys.stages.beyond import with_beyond
 from recsys.stages.embed import embed_stage
 from recsys.stages.index import index_stage
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
+from recsys.stages.scrutiny import check_training, scrutinise
 from recsys.stages.stage import Stage, read_record
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
@@ -42,10 +44,13 @@ def evaluate_stage(run: Run) -> Stage:
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
+        warned = check_training(run, dataset, split)
         task = split.task("test", candidates=config.evaluation.candidates)
         baselines, tried = load_results(run.folder("baselines"))
         results = {**_towers_results(run, dataset, task, folder), **baselines}
+        results = with_beyond(run, dataset, split, task, results, folder)
         _save_truth(folder, task, dataset)
+        scrutiny = scrutinise(run, dataset, split, task, folder, warned)
         report = {
             "schema": 1,
             "data": _about_data(run, dataset, task),
@@ -55,9 +60,15 @@ def evaluate_stage(run: Run) -> Stage:
             "models": models_summary(results),
             "tuning": tried,
             "index": read_record(run.folder("index"))["facts"],
-        } | _ratings(run, split, task)
+        }
+        report |= scrutiny.report | _ratings(run, split, task)
         write_json(folder / METRICS_FILE, report)
-        (folder / "table.md").write_text(comparison_markdown(results), encoding="utf-8")
+        against = Against(config.evaluation.reference, scrutiny.verdicts)
+        tables = (
+            comparison_markdown(results, against=against),
+            comparison_markdown(results, columns=BEYOND),
+        )
+        (folder / "table.md").write_text("\n".join(tables), encoding="utf-8")
         return {"users": len(task.users), "dropped": task.dropped}
 
     towers = [make(run, seed) for seed in run.seeds for make in (train_stage, index_stage)]
@@ -90,7 +101,7 @@ def check_minimum(config: EvaluationConfig) -> None:
     Raises:
         ConfigError: a name is no metric, or of a k that is not among ``ks``.
     """
-    known = [f"{name}@{k}" for name in (*METRICS, "coverage") for k in config.ks]
+    known = [f"{name}@{k}" for name in (*METRICS, "lauc", "coverage") for k in config.ks]
     for name in config.minimum:
         if name not in known:
             raise ConfigError(f"evaluation.minimum: {name!r} is not measured; known: {known}")

@@ -6,21 +6,25 @@ from typing import Any
 from recsys.config import SplitConfig
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split, split
+from recsys.evaluation.groups import check_columns
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
 __all__ = ["cut_log", "load_data", "prepare_stage"]
 
 
-CUTS = ("protocol", "test_fraction", "validation_fraction", "seed")  # arguments of ``split``
+# Arguments of ``split``.
+CUTS = ("protocol", "test_fraction", "validation_fraction", "seed", "folds", "fold")
 
 
 def prepare_stage(run: Run) -> Stage:
     """Read, check and split the log; rejected rows go to ``rejected.parquet``."""
     data, cut = run.config.data, run.config.split
+    unused = ("folds", "fold") if cut.folds == 1 else ()
 
     def work(folder: Path) -> dict[str, Any]:
         dataset = Dataset.from_config(data, cut, folder=folder)
+        check_columns(run.config.evaluation.slices, dataset)  # not after hours of training
         dataset.save(folder)
         parts = cut_log(dataset, cut)
         parts.save(folder)
@@ -52,7 +56,7 @@ def prepare_stage(run: Run) -> Stage:
         folder=run.folder("data"),
         settings={
             "data": data.model_dump(mode="json"),
-            "split": cut.model_dump(mode="json", exclude={"refit"}),
+            "split": cut.model_dump(mode="json", exclude={"refit", *unused}),
         },
         reads=(),
         files=tuple(path for path in files if path is not None),

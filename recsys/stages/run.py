@@ -39,6 +39,7 @@ class Run:
         seeds: the towers are trained once for each; the first ones recommend.
         tracker: told of every epoch.
         wishes: for ``recommend``.
+        vectors: the store of encoded content; None: the one that neighbouring runs share.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class Run:
     seeds: tuple[int, ...]
     tracker: Tracker = field(default_factory=NoTracker)
     wishes: Wishes = field(default_factory=Wishes)
+    vectors: Path | None = None
 
     def folder(self, name: str, seed: int | None = None) -> Path:
         """Where a stage writes; seeds after the first have folders of their own."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.evaluation.table import comparison_table
+from recsys.evaluation.table import Against, comparison_table, trade_off_table
 from recsys.files import read_json
 from recsys.recommenders.recommender import Recommender
 from recsys.stages.embed import print_stats
@@ -112,13 +112,44 @@ def _print_models(report: Mapping[str, Any], console: Console) -> None:
     }
     users = report["data"]["evaluated_users"]
     protocol = report["protocol"]["protocol"]
-    console.print(comparison_table(results, title=f"{users:,} users, {protocol} split"))
+    about = report.get("certainty")  # an older report has none
+    title = f"{users:,} users, {protocol} split"
+    console.print(comparison_table(results, title=title, against=_against(report)))
+    if about is not None:
+        console.print(
+            f"Verdicts are by {about['metric']}: paired bootstrap over users and seeds, "
+            f"{1 - about['level']:.2f} after Holm.\n"
+        )
+    if (beyond := trade_off_table(results)) is not None:
+        console.print(beyond)
     _print_tuning(report["tuning"], console)
+    _print_doubts(report, console)
     index = report["index"]
     console.print(
         f"The index finds {index['recall']:.1%} of exact search's top {index['k']} while it "
         f"inspects {index['inspected']:.1%} of the items.\n"
     )
+
+
+def _print_doubts(report: Mapping[str, Any], console: Console) -> None:
+    """Leak alarms, and whom the towers serve worst."""
+    for leak in report.get("leaks", ()):
+        line = f"{leak['what']}: {leak['n']:,} ({', '.join(leak['examples'])})"
+        console.print(f"[bold yellow]Leak alarm[/bold yellow]  {escape(line)}\n")
+    if "worst_slice" in report:
+        console.print(f"{escape(report['worst_slice'])} All slices: report/slices.md.\n")
+
+
+def _against(report: Mapping[str, Any]) -> Against | None:
+    """The verdicts by the main metric."""
+    about = report.get("certainty")
+    if about is None:
+        return None
+    verdicts = {
+        model: by_metric[about["metric"]]["verdict"]
+        for model, by_metric in report["verdicts"].items()
+    }
+    return Against(about["reference"], verdicts)
 
 
 def _print_tuning(tuning: Mapping[str, Sequence[Mapping[str, float]]], console: Console) -> None:
@@ -137,6 +168,7 @@ def _print_places(run: Run, console: Console, mlflow_uri: str | None) -> None:
     places = {
         "recommendations": "everybody's top k, as parquet parts",
         "report/metrics.json": "all figures; report/rankings holds the lists they are of",
+        "report/slices.md": "by popularity, history, content and columns, with gaps",
         "data": "the log as it was used, with rejected.parquet",
         "towers": "the trained towers",
         "index": "the index they are served from",

@@ -1,75 +1,30 @@
 """Evaluation: against plain loops, whatever the batch size; and what it refuses to measure."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from suites.evaluation_suite import LOOP_CHECKS, TRUE, Broken, Scored, System
+from suites.evaluation_suite import rows_of as any_rows
 
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
 from recsys.data.protocols import cold_items, leave_last_out, user_time
-from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.errors import DataError
+from recsys.evaluation.aspects import Aspects
 from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.index.topk import TopK, top_k_of_scores
-from recsys.recommenders.ranker import Abilities, Queries
+from recsys.evaluation.metrics import METRICS
 
 N_USERS, N_ITEMS = 30, 50
-ABILITIES = Abilities(new_users=False, new_items=False)
 
-
-@dataclass(frozen=True)
-class Scored:
-    """Ranks by fixed scores, ``(n_users, n_items)``."""
-
-    scores: NDArray[np.float32]
-    name: str = "scored"
-    abilities: Abilities = ABILITIES
-
-    def top_k(
-        self,
-        queries: Queries,
-        k: int,
-        *,
-        exclude: Ragged | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> TopK:
-        return top_k_of_scores(
-            self.scores[queries.users], k, exclude=exclude, candidates=candidates
-        )
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Answers with the same list, right or wrong, whatever is asked."""
-
-    items: list[int]
-    scores: list[float]
-    name: str = "broken"
-    abilities: Abilities = ABILITIES
-
-    def top_k(
-        self,
-        queries: Queries,
-        k: int,  # noqa: ARG002  (the contract's names)
-        *,
-        exclude: Ragged | None = None,  # noqa: ARG002
-        candidates: NDArray[np.bool_] | None = None,  # noqa: ARG002
-    ) -> TopK:
-        items = np.tile(np.array(self.items, dtype=np.int32), (len(queries), 1))
-        return TopK(items, np.tile(np.array(self.scores, dtype=np.float32), (len(queries), 1)))
-
-
-def rows_of(pairs: list[tuple[int, int]]) -> Interactions:
-    users, items = np.array(sorted(pairs), dtype=np.int32).reshape(-1, 2).T
-    numbers = np.arange(len(pairs), dtype=np.int64)
-    ones = np.ones(len(pairs), dtype=np.float32)
-    return Interactions(users, items, numbers, ones, numbers, N_USERS, N_ITEMS)
+rows_of = partial(any_rows, n_users=N_USERS, n_items=N_ITEMS)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +46,11 @@ def scores() -> NDArray[np.float32]:
     """Many equal scores, so that ties matter."""
     generator = np.random.default_rng(3)
     return generator.integers(0, 20, size=(N_USERS, N_ITEMS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("check", LOOP_CHECKS, ids=lambda check: check.__name__)
+def test_checks_that_find_planted_faults(check: Callable[[System], None]) -> None:
+    check(TRUE)
 
 
 def test_equals_a_plain_loop(task: Task, scores: NDArray[np.float32]) -> None:
@@ -116,8 +76,9 @@ def test_equals_a_plain_loop(task: Task, scores: NDArray[np.float32]) -> None:
 
 def test_names_every_metric_at_every_k(task: Task, scores: NDArray[np.float32]) -> None:
     found = evaluate_ranker(Scored(scores), task)
-    names = ("ndcg", "recall", "recall_capped", "hr", "mrr", "map", "precision", "coverage")
-    assert set(found.means) == {f"{name}@{k}" for name in names for k in (10, 20)}
+    assert set(found.per_user) == {f"{n}@{k}" for n in (*METRICS, "lauc") for k in (10, 20)}
+    assert set(found.means) == {*found.per_user, "coverage@10", "coverage@20"}
+    assert found.beyond == {}
     assert all(type(value) is float and 0 <= value <= 1 for value in found.means.values())
     assert repr(found).startswith(f"Evaluation(scored, {len(task.users)} users: ndcg@10 0.")
 
@@ -130,6 +91,33 @@ def test_does_not_depend_on_the_batch_size(
     whole = evaluate_ranker(Scored(scores), task)
     assert found.means == whole.means
     assert found.ranked.items.tolist() == whole.ranked.items.tolist()
+
+
+def test_beyond_accuracy_comes_with_the_aspects(task: Task, scores: NDArray[np.float32]) -> None:
+    found = evaluate_ranker(Scored(scores), task, ks=(5, 10), aspects=Aspects.of(task.history))
+    names = ("novelty", "arp", "serendipity", "new_items")  # items 8 to 49 are taken, not all
+    known = np.unique(task.history.items)
+    new = np.setdiff1d(np.flatnonzero(task.candidates), known)
+    kept = names if len(new) else names[:3]
+    assert set(found.beyond) == {f"{name}@{k}" for name in kept for k in (5, 10)}
+    for name in ("gini@5", "arp_lift@10", "coverage@5", "lauc@10", "novelty@5"):
+        assert np.isfinite(found.means[name])
+    bits = [
+        np.mean([np.log2(26 / max(1, (task.history.items == item).sum())) for item in row])
+        for row in found.ranked.items[:, :5]
+    ]
+    np.testing.assert_allclose(found.beyond["novelty@5"], bits, atol=1e-12)
+
+
+def test_limited_auc_with_room_for_all_is_the_auc(task: Task, scores: NDArray[np.float32]) -> None:
+    distinct = (scores - np.arange(N_ITEMS) / 100).astype(np.float32)
+    found = evaluate_ranker(Scored(distinct), task, ks=(N_ITEMS + 5,))
+    for user, value in zip(task.users, found.per_user[f"lauc@{N_ITEMS + 5}"], strict=True):
+        open_to = task.candidates.copy()
+        open_to[task.history.items[task.history.users == user]] = False
+        truth = np.isin(np.arange(N_ITEMS), task.truth.items[task.truth.users == user])
+        expected = roc_auc_score(truth[open_to], distinct[user][open_to])
+        assert value == pytest.approx(expected, abs=1e-12)
 
 
 def test_short_lists_are_measured_as_they_are() -> None:

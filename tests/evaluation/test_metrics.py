@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from suites.evaluation_suite import METRIC_CHECKS, TRUE, System, plain
 
 from recsys.data.ragged import Ragged
-from recsys.evaluation.metrics import METRICS, PerUser, contains, coverage, judge
+from recsys.evaluation.metrics import (
+    METRICS,
+    Judged,
+    PerUser,
+    contains,
+    coverage,
+    judge,
+    limited_auc,
+)
+from recsys.index.topk import top_k_of_scores
 
 Lists = NDArray[np.int32]
 
@@ -27,23 +38,6 @@ def rankings(draw: st.DrawFn) -> tuple[Lists, Ragged]:
         for _ in range(n_users)
     ]
     return lists.astype(np.int32), Ragged.of(truth)
-
-
-def plain(ranked: list[int], truth: set[int], k: int) -> dict[str, float]:
-    """All metrics of one user, as their definitions read."""
-    hits = [item in truth for item in ranked[:k]]
-    places = [place for place, hit in enumerate(hits, start=1) if hit]
-    possible = min(k, len(truth))
-    ideal = sum(1 / math.log2(place + 1) for place in range(1, possible + 1))
-    return {
-        "ndcg": sum(1 / math.log2(place + 1) for place in places) / ideal,
-        "recall": len(places) / len(truth),
-        "recall_capped": len(places) / possible,
-        "hr": 1.0 if places else 0.0,
-        "mrr": 1 / places[0] if places else 0.0,
-        "map": sum(sum(hits[:place]) / place for place in places) / possible,
-        "precision": len(places) / k,
-    }
 
 
 @pytest.mark.parametrize("name", list(METRICS))
@@ -75,30 +69,82 @@ def test_a_users_value_does_not_depend_on_the_others(
         assert shuffled.tolist() == metric(judge(lists, truth), 10)[order].tolist()
 
 
-def test_by_hand() -> None:
-    """Hits in places 2 and 4 of 5, three items relevant."""
-    judged = judge(np.array([[11, 12, 13, 14, 15]]), Ragged.of([[12, 14, 99]]))
-    discounts = [1 / math.log2(2), 1 / math.log2(3), 1 / math.log2(4), 1 / math.log2(5)]
-    expected = {
-        "ndcg": (discounts[1] + discounts[3]) / sum(discounts[:3]),
-        "recall": 2 / 3,
-        "recall_capped": 2 / 3,
-        "hr": 1.0,
-        "mrr": 1 / 2,
-        "map": (1 / 2 + 2 / 4) / 3,
-        "precision": 2 / 5,
-    }
-    for name, value in expected.items():
-        assert METRICS[name](judged, 5)[0] == pytest.approx(value, abs=1e-15)
-    assert METRICS["recall_capped"](judged, 2)[0] == 1 / 2  # two places, not three items
-    assert METRICS["hr"](judged, 1)[0] == 0.0
+@pytest.mark.parametrize("check", METRIC_CHECKS, ids=lambda check: check.__name__)
+def test_checks_that_find_planted_faults(check: Callable[[System], None]) -> None:
+    check(TRUE)
 
 
-def test_the_perfect_list_is_worth_one() -> None:
-    judged = judge(np.array([[5, 6, 7, -1]]), Ragged.of([[7, 5, 6]]))
-    for name in ("ndcg", "recall", "recall_capped", "hr", "mrr", "map"):
-        assert METRICS[name](judged, 4)[0] == pytest.approx(1.0, abs=1e-15)
-    assert METRICS["precision"](judged, 4)[0] == 0.75
+@given(ranking=rankings(), k=st.integers(1, 12), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_one_more_hit_and_an_earlier_hit_are_never_worse(
+    ranking: tuple[Lists, Ragged], k: int, seed: int
+) -> None:
+    """A hit put where there was none, then moved one place up."""
+    judged = judge(*ranking)
+    users, places = np.nonzero(~judged.hits & (np.cumsum(~judged.hits, axis=1) <= 3))
+    missed = judged.hits.sum(axis=1)[users] < judged.relevant[users]
+    users, places = users[missed], places[missed]
+    if not len(users):
+        return
+    chosen = np.random.default_rng(seed).integers(len(users))
+    user, place = users[chosen], places[chosen]
+    more, earlier = judged.hits.copy(), judged.hits.copy()
+    more[user, place] = True
+    earlier[user] = more[user]
+    if place and not more[user, place - 1]:
+        earlier[user, [place - 1, place]] = True, False
+    lengths = np.full(len(judged.hits), judged.hits.shape[1])
+    for metric in METRICS.values():
+        before, after, best = (
+            metric(Judged(hits, judged.relevant, lengths), k)[user]
+            for hits in (judged.hits, more, earlier)
+        )
+        assert before <= after + 1e-12
+        assert after <= best + 1e-12
+
+
+def plain_auc(ranked: list[int], truth: set[int], allowed: list[int]) -> float:
+    """Every pair of a relevant and another item, looked at: first 1, both unseen 1/2."""
+    place = {item: n for n, item in enumerate(ranked)}
+    won, pairs = 0.0, 0
+    for good in truth:
+        for bad in set(allowed) - truth:
+            mine, other = place.get(good, math.inf), place.get(bad, math.inf)
+            won += 1.0 if mine < other else 0.5 if mine == other else 0.0
+            pairs += 1
+    return won / pairs
+
+
+@given(ranking=rankings(), k=st.integers(1, 12))
+@settings(deadline=None, max_examples=40)
+def test_limited_auc_equals_all_pairs(ranking: tuple[Lists, Ragged], k: int) -> None:
+    lists, truth = ranking
+    allowed = list(range(3, 33))
+    values = limited_auc(judge(lists, truth), np.full(len(lists), len(allowed)), k)
+    expected = [
+        plain_auc([i for i in lists[user, :k].tolist() if i >= 0], set(truth[user]), allowed)
+        for user in range(len(lists))
+    ]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_limited_auc_of_the_whole_catalogue_is_the_auc_of_scikit_learn() -> None:
+    scores = np.random.default_rng(4).permuted(np.tile(np.arange(50.0), (20, 1)), axis=1)
+    relevant = np.random.default_rng(5).random((20, 50)) < 0.2
+    relevant[:, 0] = True
+    truth = Ragged.of([np.flatnonzero(row).tolist() for row in relevant])
+    best = top_k_of_scores(scores.astype(np.float32), 60)  # ten places beyond the catalogue
+    found = limited_auc(judge(best.items, truth), np.full(20, 50), 60)
+    expected = [roc_auc_score(relevant[user], scores[user]) for user in range(20)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_limited_auc_at_its_borders() -> None:
+    judged = judge(np.array([[5, 6], [-1, -1], [5, -1]]), Ragged.of([[5, 6], [7], [5]]))
+    assert limited_auc(judged, np.array([9, 9, 1]), 2).tolist() == [1.0, 0.5, 0.5]
+    with pytest.raises(ValueError, match="row 0 holds more items than the 2 that are allowed"):
+        limited_auc(judge(np.array([[5, 6]]), Ragged.of([[5, 7]])), np.array([2]), 2)
 
 
 def test_repeated_truth_counts_once() -> None:
@@ -155,28 +201,34 @@ RANX = {
 
 
 @pytest.fixture(scope="module")
-def ranked_lists() -> tuple[Lists, Ragged]:
-    """60 users with full lists of 20 of 80 items, and 1 to 30 relevant ones."""
-    generator = np.random.default_rng(11)
-    lists = np.stack([generator.permutation(np.arange(500, 580))[:20] for _ in range(60)])
-    truth = [
-        generator.choice(np.arange(500, 580), generator.integers(1, 31), replace=False).tolist()
-        for _ in range(60)
-    ]
-    return lists.astype(np.int32), Ragged.of(truth)
+def tied() -> NDArray[np.float32]:
+    """Scores of 60 users for 80 items, of which about eight are equal each time."""
+    return np.random.default_rng(11).integers(0, 10, size=(60, 80)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def ranx_value(ranked_lists: tuple[Lists, Ragged]) -> Iterator[Callable[[str], PerUser]]:
+def ranked_lists(tied: NDArray[np.float32]) -> tuple[Lists, Ragged]:
+    """Our best 20 of them, and 1 to 30 relevant items a user."""
+    generator = np.random.default_rng(12)
+    truth = [
+        generator.choice(80, generator.integers(1, 31), replace=False).tolist() for _ in range(60)
+    ]
+    return top_k_of_scores(tied, 20).items, Ragged.of(truth)
+
+
+@pytest.fixture(scope="module")
+def ranx_value(
+    tied: NDArray[np.float32], ranked_lists: tuple[Lists, Ragged]
+) -> Iterator[Callable[[str], PerUser]]:
     numba = pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numba.config, "DISABLE_JIT", True)  # compiling ranx takes a minute
         ranx = pytest.importorskip("ranx")
-        lists, truth = ranked_lists
-        users = [f"u{user:02}" for user in range(len(lists))]  # ranx sorts users by their text
+        truth = ranked_lists[1]
+        users = [f"u{user:02}" for user in range(len(tied))]  # ranx sorts users by their text
         qrels = ranx.Qrels({user: {f"i{i}": 1 for i in truth[n]} for n, user in enumerate(users)})
-        # distinct scores, falling along each list: there are no ties to break
-        scores = [{f"i{i}": 100.0 - place for place, i in enumerate(row)} for row in lists]
+        # ranx breaks ties as its sort happens to: here by item number, written into the scores
+        scores = [{f"i{i}": float(s) - i / 1_000 for i, s in enumerate(row)} for row in tied]
         run = ranx.Run(dict(zip(users, scores, strict=True)))
 
         def value(name: str) -> PerUser:

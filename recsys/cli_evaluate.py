@@ -1,0 +1,89 @@
+"""The command that measures: under the config's own split, under several protocols, or folds."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from recsys.errors import ConfigError
+
+__all__ = ["add_evaluate_command"]
+
+output = Console(highlight=False)
+
+
+def add_evaluate_command(
+    app: typer.Typer, one_stage: Callable[..., None], talk: Callable[..., None]
+) -> None:
+    """Add it; ``one_stage`` does a stage of a run, ``talk`` sets up messages."""
+
+    def command(
+        config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")],
+        overrides: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=3."),
+        ] = None,
+        protocols: Annotated[
+            str | None,
+            typer.Option(help="all, or some such as user-time,leave-last-out: towers for each."),
+        ] = None,
+        folds: Annotated[
+            int | None, typer.Option(help="Windows by time; towers for each (rolling origin).")
+        ] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="The run's folder; runs/CONFIG's name if absent.")
+        ] = None,
+        seeds: Annotated[
+            str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as json.")] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Only say what would be done.")
+        ] = False,
+        force: Annotated[
+            bool, typer.Option("--force", help="Do it even where nothing has changed.")
+        ] = False,
+        quiet: Annotated[
+            bool, typer.Option("--quiet", "-q", help="Errors and results only.")
+        ] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    ) -> None:
+        """Measure the towers beside tuned baselines, under one split or several."""
+        if protocols is None and folds is None:
+            one_stage(
+                "evaluate", config, overrides, out, seeds, as_json, dry_run, force, quiet, verbose
+            )
+            return
+        if protocols is not None and folds is not None:
+            raise ConfigError("evaluate: give --protocols or --folds, not both")
+        from recsys.stages.command import Command, tell
+        from recsys.stages.protocols import fold_runs, measure_all, parse_protocols, protocol_runs
+
+        base = Command.of(config, overrides or (), out, seeds)
+        if not dry_run:
+            talk(base.out, quiet=quiet, verbose=verbose)
+        if folds is not None:
+            runs, left_out = fold_runs(base.run, folds), dict[str, str]()
+            folder = base.out / f"folds-{folds}"
+        else:
+            names = parse_protocols(str(protocols), base.run.config.split.protocol)
+            runs, left_out = protocol_runs(base.run, names, tell)
+            folder = base.out / "protocols"
+        if dry_run:
+            for run in runs.values():
+                run.print_plan(output, as_json=as_json)
+            return
+        found = measure_all(runs, left_out, folder, folds=folds is not None, force=force)
+        if as_json:
+            output.print_json(json.dumps(found.as_dict()))
+            return
+        output.print(found.table(folds=folds is not None))
+        for name, why in left_out.items():
+            output.print(f"left out: {name}: {escape(why)}", soft_wrap=True)
+        output.print(f"\n{folder / 'table.md'}", soft_wrap=True)
+
+    app.command("evaluate")(command)

@@ -1,0 +1,150 @@
+"""What the slices and gaps of an evaluation say: the worst one, as json and as markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.evaluation.certainty import LEVEL, Interval
+from recsys.evaluation.groups import Unit
+
+__all__ = ["DRAWS", "NAMES", "Gap", "Slice", "SliceReport"]
+
+DRAWS = 2_000  # of the bootstrap
+ENOUGH = 30  # users: with fewer a slice is shown, but not called the worst
+NAMES: dict[Unit, tuple[str, str]] = {"users": ("ndcg", "recall"), "rows": ("gain", "hit")}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What models did for some users or held-out rows.
+
+    Attributes:
+        grouping: such as ``"history length"``.
+        value: such as ``"3 to 8"``.
+        unit: what the means are over.
+        users: whose these are.
+        count: how many users or rows.
+        metrics: model -> metric such as ``"gain@10"`` -> mean with its interval.
+    """
+
+    grouping: str
+    value: str
+    unit: Unit
+    users: int
+    count: int
+    metrics: dict[str, dict[str, Interval]]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far the groups of a grouping lie apart, for one model and metric."""
+
+    grouping: str
+    model: str
+    metric: str
+    largest: str
+    smallest: str
+    gap: Interval  # the mean is the gap as measured
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """All slices and gaps.
+
+    Attributes:
+        overall: all users, and all held-out rows.
+        slices: in the order of the groupings.
+        gaps: of groupings with at least two groups.
+        left_out: grouping -> groups that are not shown.
+        k: length of list.
+    """
+
+    overall: tuple[Slice, ...]
+    slices: tuple[Slice, ...]
+    gaps: tuple[Gap, ...]
+    left_out: dict[str, int]
+    k: int
+
+    def worst(self, model: str) -> tuple[Slice, Interval, Interval] | None:
+        """The slice that a model serves worst, with its figure and the overall one.
+
+        Of the slices of at least 30 users, the one whose upper bound is the smallest share of the
+        model's mean over all; None where no upper bound lies below that mean.
+        """
+        whole = {one.unit: one.metrics[model] for one in self.overall}
+        found: list[tuple[float, Slice, Interval, Interval]] = []
+        for one in self.slices:
+            name = f"{NAMES[one.unit][0]}@{self.k}"
+            value, overall = one.metrics[model][name], whole[one.unit][name]
+            if one.users >= ENOUGH and value.high < overall.mean:
+                found.append((value.high / overall.mean, one, value, overall))
+        return min(found, key=lambda entry: entry[0])[1:] if found else None
+
+    def worst_line(self, model: str) -> str:
+        """The same in one sentence."""
+        worst = self.worst(model)
+        if worst is None:
+            return f"No slice is served clearly worse than all together by {model}."
+        one, value, overall = worst
+        return (
+            f"Worst slice of {model}: {one.grouping} {one.value}, {one.users:,} users: "
+            f"{NAMES[one.unit][0]}@{self.k} {value.mean:.4f} ({value.low:.4f} to {value.high:.4f}) "
+            f"against {overall.mean:.4f} overall."
+        )
+
+    def as_dict(self, model: str) -> dict[str, Any]:
+        """The content of ``slices.json``; the worst slice is that of a model."""
+        worst = self.worst(model)
+        return {
+            "schema": 1,
+            "k": self.k,
+            "level": LEVEL,
+            "draws": DRAWS,
+            "overall": [_plain(one) for one in self.overall],
+            "slices": [_plain(one) for one in self.slices],
+            "gaps": [vars(gap) | {"gap": gap.gap._asdict()} for gap in self.gaps],
+            "left_out": self.left_out,
+            "worst": None if worst is None else {"model": model} | _plain(worst[0]),
+        }
+
+    def markdown(self, model: str) -> str:
+        """The content of ``slices.md``: a table of slices, one of gaps, the worst slice."""
+        models = list(self.overall[0].metrics)
+        lines = [f"# Slices\n\n{self.worst_line(model)}\n"]
+        for unit, names in NAMES.items():
+            shown = [one for one in (*self.overall, *self.slices) if one.unit == unit]
+            heads = [f"{model} {name}@{self.k}" for model in models for name in names]
+            lines.append(f"## By {'user' if unit == 'users' else 'held-out row'}\n")
+            lines += _head(["slice", "value", *dict.fromkeys(("users", unit)), *heads])
+            for one in shown:
+                cells = [_text(value) for of in one.metrics.values() for value in of.values()]
+                counts = [f"{n:,}" for n in {"users": one.users, unit: one.count}.values()]
+                lines.append(_line([one.grouping, one.value, *counts, *cells]))
+            lines.append("")
+        lines.append("## Gaps between groups\n")
+        lines += _head(["slice", "model", "metric", "largest", "smallest", "gap"])
+        for gap in self.gaps:
+            ends = [gap.largest, gap.smallest, _text(gap.gap)]
+            lines.append(_line([gap.grouping, gap.model, gap.metric, *ends]))
+        lines += [f"\nNot shown of {name}: {n:,} groups." for name, n in self.left_out.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _plain(one: Slice) -> dict[str, Any]:
+    metrics = {
+        model: {name: value._asdict() for name, value in of.items()}
+        for model, of in one.metrics.items()
+    }
+    return vars(one) | {"metrics": metrics}
+
+
+def _head(heads: Sequence[str]) -> list[str]:
+    return [_line(heads), f"|{'---|' * len(heads)}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _text(value: Interval) -> str:
+    return f"{value.mean:.4f} ({value.low:.4f} to {value.high:.4f})"

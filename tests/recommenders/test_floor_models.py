@@ -1,0 +1,80 @@
+"""Chance and the logistic regression pass the shared suite, and are what they say."""
+
+import numpy as np
+from suites.contents import by_colour
+from suites.ranker_suite import N_ITEMS, N_USERS, RankerSuite, checkerboard, everybody, mixed
+
+from recsys.data.interactions import Interactions
+from recsys.recommenders.floors import _examples, fit_logistic, fit_random
+from recsys.recommenders.ranker import Abilities, Ranker
+
+BLOCKS = by_colour(N_ITEMS)
+
+
+class TestRandom(RankerSuite):
+    @classmethod
+    def fit(cls, train: Interactions, seed: int) -> Ranker:
+        return fit_random(train, seed)
+
+    def test_checkerboard(self) -> None:
+        """Chance knows nothing: any item may come first, and users get different ones."""
+        train = checkerboard()
+        first = fit_random(train, 0).top_k(everybody(train), 1).items[:, 0]
+        assert len(set(first.tolist())) > N_USERS // 3
+
+
+class TestLogistic(RankerSuite):
+    @classmethod
+    def fit(cls, train: Interactions, seed: int) -> Ranker:
+        return fit_logistic(train, seed, blocks=BLOCKS)
+
+
+class TestLogisticWithoutContent(RankerSuite):
+    personal = False
+
+    @classmethod
+    def fit(cls, train: Interactions, seed: int) -> Ranker:
+        return fit_logistic(train, seed)
+
+
+def test_chance_is_even() -> None:
+    """Of 20,000 users every item is first about as often; another seed is another order."""
+    train = mixed()
+    scorer = fit_random(train, 0).scorer
+    queries = everybody(train)
+    many = type(queries)(
+        np.arange(20_000, dtype=np.int32), queries.histories.take(np.zeros(20_000, dtype=np.int64))
+    )
+    scores = scorer.scores(many)
+    first = np.bincount(scores.argmax(axis=1), minlength=N_ITEMS)
+    assert abs(first - 400).max() < 5 * 20  # a binomial of mean 400 has deviation 20
+    assert abs(np.corrcoef(scores[0], scores[1])[0, 1]) < 0.6
+    assert abs(np.corrcoef(scores[:, 0], scores[:, 1])[0, 1]) < 0.03
+    assert not np.array_equal(fit_random(train, 1).scorer.scores(many), scores)
+
+
+def test_the_regression_weighs_what_decides() -> None:
+    """Likeness of colour decides in a checkerboard, popularity in a log without any colours."""
+    coloured = fit_logistic(checkerboard(), 0, blocks=BLOCKS)
+    _, _, colour, noise = coloured.scorer.weights  # type: ignore[attr-defined]
+    assert colour > 4 * abs(noise)
+    assert coloured.abilities == Abilities(True, True)
+    plain = fit_logistic(mixed(), 0)
+    assert plain.scorer.weights[:2].sum() > 0  # type: ignore[attr-defined]
+    assert plain.abilities == Abilities(True, False)
+
+
+def test_features_by_a_plain_loop() -> None:
+    """An item is no evidence for itself: a taken one is compared with the rest of the history."""
+    train = mixed()
+    part = np.random.default_rng(5).standard_normal((N_ITEMS, 3))
+    plain = np.stack([np.arange(N_ITEMS) + 1.0, np.zeros(N_ITEMS)], axis=1)  # names the item
+    features, taken = _examples(train, plain, [part], 2, np.random.default_rng(0))
+    users = np.repeat(train.users, 3)
+    assert len(features) == 3 * len(train)
+    for (number, _, likeness), took, user in zip(features, taken, users, strict=True):
+        item = int(number) - 1
+        history = train.histories()[int(user)].tolist()
+        assert took == (item in history)
+        others = [part[item] @ part[other] for other in history if other != item]
+        assert np.isclose(likeness, sum(others) / max(len(others), 1))
