@@ -12,6 +12,7 @@
     batch         for everybody          every user's top k into parquet
     tracking      what was done          MLflow, or nothing, behind one protocol
     stages        config -> folders      prepare, embed, train, index, recommend, evaluate
+    report        to look at         charts, cards, the notebooks as pages
     cli           the command line
 
 Names are loaded on first use, so that ``import recsys`` costs next to nothing.

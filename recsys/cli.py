@@ -21,6 +21,7 @@ from recsys.cli_blend import add_blend_command
 from recsys.cli_evaluate import add_evaluate_command
 from recsys.cli_knock_out import add_knock_out_command
 from recsys.cli_look import add_look_commands
+from recsys.cli_notebook import add_notebook_command
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.config_file import load_config
@@ -331,5 +332,6 @@ add_blend_command(app)
 add_knock_out_command(app, _talk)
 add_update_command(app, _run)
 add_look_commands(app)
+add_notebook_command(app)
 app.command("encoders")(list_encoders)
 app.add_typer(weights_app, name="weights")

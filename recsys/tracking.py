@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from recsys.config import Config
+from recsys.errors import ArtifactError
 
-__all__ = ["MlflowTracker", "NoTracker", "Tracker", "open_tracker"]
+__all__ = ["MlflowTracker", "NoTracker", "Tracker", "open_tracker", "read_curves"]
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +175,42 @@ def open_tracker(config: Config, out: Path) -> Tracker:
     )
     tracker.params(_flat(config.model_dump(mode="json", exclude_none=True)))
     return tracker
+
+
+def read_curves(config: Config, out: Path) -> dict[str, dict[int, float]]:
+    """Read from MLflow how the newest training of a run went: metric -> epoch -> value.
+
+    Metrics are such as ``search/loss/seed-0`` and ``search/validation_ndcg_at_10/seed-0``; of a
+    second phase they begin with ``refit/``.
+
+    Args:
+        config: of the run; says where runs are recorded.
+        out: its folder, which its record names.
+
+    Raises:
+        ArtifactError: nothing is recorded, or no training of this run.
+    """
+    if config.tracking.kind == "none":
+        raise ArtifactError(f'{out}: not recorded, tracking.kind = "none"; train with "mlflow"')
+    _prepare_environment()
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(config, out)
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(config.tracking.experiment)
+    runs = [] if found is None else client.search_runs(
+        [found.experiment_id], f"tags.out = '{out}'", order_by=["attributes.start_time DESC"]
+    )  # fmt: skip
+    for run in runs:  # those that found everything done have no epochs
+        names = [name for name in run.data.metrics if name.startswith(("search/", "refit/"))]
+        if names:
+            return {
+                name: {
+                    one.step: one.value for one in client.get_metric_history(run.info.run_id, name)
+                }
+                for name in sorted(names)
+            }
+    raise ArtifactError(f"{uri}: no training of {out} is recorded; `recsys run --force` trains it")
 
 
 def tracking_uri(config: Config, out: Path) -> str:

@@ -45,7 +45,8 @@ def tunable_blocks(
         The blocks, with a `TunableBlock` for each with ``finetune.layers``.
 
     Raises:
-        ConfigError: an encoder has no layers that could learn.
+        ConfigError: an encoder has no layers that could learn, or hidden states that half
+            precision cannot hold.
     """
     return [_tunable(block, configs[block.name], catalogue, store, device) for block in blocks]
 
@@ -109,5 +110,11 @@ def _write(
     batches = [order[at : at + encoder.batch] for at in range(0, len(order), encoder.batch)]
     for batch in track(batches, progress, len(batches)):
         made, mask = halves.lower([texts[row] for row in batch])
-        hidden[packed_rows(starts[places[batch]], tokens[batch])] = made[mask.bool()].cpu().numpy()
+        halved = made[mask.bool()].half().cpu().numpy()
+        if not np.isfinite(halved).all():
+            raise ConfigError(
+                f"encoder {encoder.name}: hidden vectors go beyond half precision (65,504); set "
+                "finetune.layers = 0 or take another encoder"
+            )
+        hidden[packed_rows(starts[places[batch]], tokens[batch])] = halved
     hidden.flush()

@@ -70,7 +70,7 @@ _ALL = (
         tuple({"half_life": share} for share in (0.1, 0.01, 0.03, 0.3, 1.0, 3.0)),
         reads_times=True,
     ),
-    Baseline("logistic", fit_logistic, seeded=True, reads_content=True),
+    Baseline("logistic", fit_logistic, seeded=True, reads_content=True, reads_times=True),
     Baseline("item-knn", fit_item_knn, tuple({"neighbours": n} for n in (100, 20, 50, 200, 400))),
     Baseline(
         "als",

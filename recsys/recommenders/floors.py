@@ -39,7 +39,12 @@ def fit_random(train: Interactions, seed: int) -> DenseRanker:
 
 
 def fit_logistic(
-    train: Interactions, seed: int, *, blocks: Sequence[ContentBlock] = (), negatives: int = 4
+    train: Interactions,
+    seed: int,
+    *,
+    blocks: Sequence[ContentBlock] = (),
+    negatives: int = 4,
+    own_clocks: bool = False,
 ) -> DenseRanker:
     """Logistic regression of "took it" on popularity, ever and lately, and likeness of content.
 
@@ -52,9 +57,10 @@ def fit_logistic(
         seed: of the rows and the negatives drawn.
         blocks: content of all items; without any it is a blend of two popularities.
         negatives: items drawn for each row.
+        own_clocks: times are an order within each user; see `fit_decayed_popularity`.
     """
     known = train.item_counts() > 0
-    lately = fit_decayed_popularity(train).counts
+    lately = fit_decayed_popularity(train, own_clocks=own_clocks).counts
     plain = np.log1p(np.stack([train.item_counts(), lately], axis=1))
     parts = tuple(block_features(block, known).astype(np.float64) for block in blocks)
     features, taken = _examples(train, plain, parts, negatives, np.random.default_rng(seed))

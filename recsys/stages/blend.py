@@ -88,7 +88,9 @@ def blend(
         raise ConfigError("blend: name at least two runs, or one --with a baseline")
     _check_same(commands)
     settings = _settings(commands[0].run, baselines)
-    parts = [_part(command.run, name, out) for command, name in _named(commands)]
+    named = _named(commands)
+    _check_names([ALIKE, WEIGHTED, *(name for _, name in named), *settings])
+    parts = [_part(command.run, name, out) for command, name in named]
     for part in parts:
         if part.unrefit is not part.run:
             perform_stages(part.unrefit, ("prepare", "embed", "train"), tell=tell)
@@ -144,6 +146,15 @@ def _named(commands: Sequence[Command]) -> list[tuple[Command, str]]:
     ]
 
 
+def _check_names(names: Sequence[str]) -> None:
+    """Of two models of one name the table would show the last only."""
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ConfigError(
+            f"blend: two models would be called {twice[0]!r}; rename the folder of that run"
+        )
+
+
 def _part(run: Run, name: str, out: Path) -> _Part:
     if not run.config.split.refit:
         return _Part(name, run, run)
@@ -188,7 +199,14 @@ def _stage(
     return Stage(
         name="blend",
         folder=out / "report",
-        settings={"parts": [p.name for p in parts], "baselines": settings, "depth": DEPTH},
+        settings={
+            "parts": [p.name for p in parts],
+            "baselines": settings,
+            "depth": DEPTH,
+            "seeds": list(run.seeds),
+            "candidates": run.config.evaluation.candidates,
+            "ks": list(run.config.evaluation.ks),
+        },
         reads=(),
         files=_files(parts),
         work=work,

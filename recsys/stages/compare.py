@@ -19,7 +19,7 @@ from recsys.evaluation.saved_lists import measure_lists, read_rankings
 from recsys.evaluation.slices import Lists
 from recsys.files import read_json
 from recsys.stages.baselines import RANKINGS
-from recsys.stages.evaluate import METRICS_FILE
+from recsys.stages.evaluate import METRICS_FILE, TRUTH
 
 __all__ = ["compare_runs", "comparison"]
 
@@ -86,9 +86,12 @@ def _paired(run: Path, first: Path) -> dict[str, Any]:
     (metric, candidates), others = _asked(run), _asked(first)
     if (metric, candidates) != others:
         return {"why_not": f"{metric}, {candidates} candidates, there {others[0]}, {others[1]}"}
+    for folder in (run, first):
+        if not (folder / "data").is_dir() or not (folder / "report" / TRUTH).is_file():
+            return {"why_not": f"{folder} lacks data or report/{TRUTH} (a blend, or an older run)"}
     ids = [Dataset.load(folder / "data").item_ids.values for folder in (run, first)]
     item_ids = ItemIds.of(*ids)
-    tables = [read_parquet(folder / "report" / "truth.parquet") for folder in (run, first)]
+    tables = [read_parquet(folder / "report" / TRUTH) for folder in (run, first)]
     user_ids = UserIds.of(*(table["user_id"].to_numpy() for table in tables))
     truth, other = (_truth(table, user_ids, item_ids) for table in tables)
     if not len(user_ids) or not _same(truth, other):

@@ -31,9 +31,10 @@ from recsys.stages.stage import Stage, read_record
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["METRICS_FILE", "below_minimum", "check_minimum", "evaluate_stage"]
+__all__ = ["METRICS_FILE", "TRUTH", "below_minimum", "check_minimum", "evaluate_stage"]
 
 METRICS_FILE = "metrics.json"
+TRUTH = "truth.parquet"
 
 Results = dict[str, dict[int, dict[str, float]]]
 
@@ -169,4 +170,4 @@ def _save_truth(folder: Path, task: Task, dataset: Dataset) -> None:
             "item_id": dataset.item_ids.ids(task.truth.items),
         }
     )
-    truth.to_parquet(folder / "truth.parquet", index=False)
+    truth.to_parquet(folder / TRUTH, index=False)

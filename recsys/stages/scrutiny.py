@@ -32,7 +32,7 @@ from recsys.stages.baselines import RANKINGS
 from recsys.stages.embed import FITTED_ITEMS, FITTED_USERS
 from recsys.stages.run import Run
 
-__all__ = ["Scrutiny", "check_training", "main_metric", "scrutinise"]
+__all__ = ["Scrutiny", "check_training", "scrutinise"]
 
 TOWERS = "two-tower"
 MAIN = ("ndcg", "recall", "hr", "mrr")  # at every k of the config
@@ -49,11 +49,6 @@ class Scrutiny:
 
     report: dict[str, Any]
     verdicts: dict[str, str]
-
-
-def main_metric(config: EvaluationConfig) -> str:
-    """The metric that verdicts in tables are by: NDCG at 10 if that is measured."""
-    return f"ndcg@{10 if 10 in config.ks else config.ks[0]}"
 
 
 def check_training(run: Run, dataset: Dataset, split: Split) -> list[Leak]:
@@ -104,17 +99,17 @@ def scrutinise(
     measured = measure_lists(lists, truth, metrics)
     leaks = impossible(measured, truth.lengths, dataset.user_ids.ids(task.users))
     if split.protocol == "cold-items":
-        leaks += oracle_leaks(measured, task, dataset.user_ids, main_metric(config))
+        leaks += oracle_leaks(measured, task, dataset.user_ids, config.headline)
     warned = [*warned, *refuse(leaks)]
     sure = certainty(measured, metrics)
-    slices = _slices(run, dataset, split, task, lists, sure[main_metric(config)])
+    slices = _slices(run, dataset, split, task, lists, sure[config.headline])
     write_json(folder / "slices.json", slices.as_dict(TOWERS))
     (folder / "slices.md").write_text(slices.markdown(TOWERS), encoding="utf-8")
     report = _certain(sure, config) | {
         "worst_slice": slices.worst_line(TOWERS),
         "leaks": _plain(warned),
     }
-    return Scrutiny(report, dict(sure[main_metric(config)].verdicts(config.reference)))
+    return Scrutiny(report, dict(sure[config.headline].verdicts(config.reference)))
 
 
 def _lists(run: Run, dataset: Dataset, task: Task, folder: Path) -> Lists:
@@ -138,7 +133,7 @@ def _slices(
     groupings += [column_grouping(name, dataset, task) for name in run.config.evaluation.slices]
     others = {m: i.mean for m, i in sure.intervals.items() if not m.startswith(TOWERS)}
     shown = [TOWERS, *sorted(others, key=lambda model: -others[model])[:1]]
-    k = int(main_metric(run.config.evaluation).split("@")[1])
+    k = int(run.config.evaluation.headline.split("@")[1])
     return measure_slices({model: lists[model] for model in shown}, task, groupings, k=k)
 
 
@@ -153,7 +148,7 @@ def _certain(sure: Mapping[str, Certainty], config: EvaluationConfig) -> dict[st
             verdicts.setdefault(model, {})[metric] = pair.as_dict(one.level)
     about = {
         "reference": config.reference,
-        "metric": main_metric(config),
+        "metric": config.headline,
         "level": LEVEL,
         "draws": DRAWS,
         "correction": "Holm over all pairs of models, for each metric",

@@ -25,6 +25,7 @@ ITEM_TABLES = ("items.id.weight", "users.history.weight")
 USER_TABLES = ("users.id.weight",)
 # What follows from the rows to learn from, and is never carried over.
 OF_THE_LOG = (
+    "average",  # learnt when the towers are: the old one is of where items were
     "items.known",
     "ratings.mean",
     "ratings.deviation",

@@ -188,9 +188,11 @@ class TwoTower(nn.Module):
                 known=None if told is None else [known.rows(rows) for known in told],
             )
             vectors[rows] = block.float().cpu().numpy()
-        if attributes is None and self.average.any():
-            known = users >= 0 if self.users.knows_people else np.zeros(len(users), dtype=np.bool_)
-            vectors[(recent.lengths == 0) & ~known] = self.average.cpu().numpy()
+        if self.average.any():
+            rows = np.flatnonzero(recent.lengths == 0)
+            numbers = torch.from_numpy(users[rows]).long().to(self.device)
+            known = self.users.knows(numbers, told and [one.rows(rows) for one in told])
+            vectors[rows[~known.cpu().numpy()]] = self.average.cpu().numpy()
         return vectors
 
     @torch.no_grad()

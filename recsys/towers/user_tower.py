@@ -108,10 +108,13 @@ class UserTower(nn.Module):
             total = total + (told if places is None else told[places.rows])
         return unit_vectors(total, self.members)
 
-    @property
-    def knows_people(self) -> bool:
-        """Whether a user's number says anything, beside the history."""
-        return self.id is not None or self.attributes is not None
+    def knows(self, users: Tensor, known: Sequence[Known] | None = None) -> Tensor:
+        """Of which users anything is known beside a history, bool ``(b,)``; see `forward`."""
+        found = torch.zeros_like(users, dtype=torch.bool) if self.id is None else users >= 0
+        if self.attributes is not None:
+            for told in self.attributes.on_record(users) if known is None else known:
+                found = found | told.present
+        return found
 
     def _states(self, past: Tensor, histories: Histories, places: Places | None) -> Tensor:
         """The state at each place ``(m, p, w)``, each member's by its own encoder."""

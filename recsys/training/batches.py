@@ -5,7 +5,7 @@ sequence at once, read from windows of the sequence.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +80,10 @@ def draw_batches(
 
     With one prefix, a user with n items is cut before item c, c uniform in 0..n-1: the (at most
     ``history``) items before it are what is known, the (at most ``config.horizon``) from it on are
-    the targets; ``config.augment`` changes what is known only. With all prefixes, windows of at
-    most ``history`` items are drawn, as many as the sequence is long, and the targets of each of
-    their items are those that follow it.
+    the targets. Of a share ``config.short_histories`` only the last few items are known;
+    ``config.augment`` changes what is known only. With all prefixes, windows of at most ``history``
+    items are drawn, as many as the sequence is long, and the targets of each of their items are
+    those that follow it.
 
     Args:
         sequences: every user's items, oldest first, ``n_users`` rows.
@@ -93,6 +94,7 @@ def draw_batches(
         ratings: of ``sequences.values``, where they are learnt too.
     """
     random = np.random.default_rng([seed, epoch])
+    untimed = replace(sequences, times=None)  # only of histories anybody asks when
     if config.prefixes == "one":
         windows = _cuts(sequences.lengths, history, config.short_histories, random)
         chosen = _in_order(windows, config.batch_size)
@@ -116,10 +118,10 @@ def draw_batches(
             histories=histories,
             rows=known,
             newest=newest,
-            targets=_spans(sequences, nexts, stops),
+            targets=_spans(untimed, nexts, stops),
             ratings=_NONE if ratings is None else ratings[_within(nexts, stops)],
             weights=_position_weights(lengths[known], config),
-            positives=sequences.take(users),
+            positives=untimed.take(users),
         )
 
 

@@ -5,7 +5,9 @@ from suites.contents import by_colour
 from suites.ranker_suite import N_ITEMS, N_USERS, RankerSuite, checkerboard, everybody, mixed
 
 from recsys.data.interactions import Interactions
+from recsys.recommenders.baselines import BASELINES
 from recsys.recommenders.floors import _examples, fit_logistic, fit_random
+from recsys.recommenders.popularity import fit_decayed_popularity
 from recsys.recommenders.ranker import Abilities, Ranker
 
 BLOCKS = by_colour(N_ITEMS)
@@ -78,3 +80,13 @@ def test_features_by_a_plain_loop() -> None:
         assert took == (item in history)
         others = [part[item] @ part[other] for other in history if other != item]
         assert np.isclose(likeness, sum(others) / max(len(others), 1))
+
+
+def test_users_with_clocks_of_their_own_are_not_compared_by_time() -> None:
+    """A baseline that is told of an order within each user counts ages from the user's last row."""
+    train = mixed()
+    given = BASELINES["logistic"].given((), "order").fit(train, 0)
+    lately = fit_decayed_popularity(train, own_clocks=True).counts
+    found = given.scorer.plain[:, 1]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found, np.log1p(lately))
+    assert not np.array_equal(found, fit_logistic(train, 0).scorer.plain[:, 1])  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from recsys.evaluation.metrics import judge, ndcg
 from recsys.files import read_json
 from recsys.stages.blend import blend
 from recsys.stages.command import Command
+from recsys.stages.compare import compare_runs
 from recsys.stages.knock_out import knock_out, knocked_out
 from recsys.stages.protocols import SideBySide, fold_runs, parse_protocols, protocol_runs
 
@@ -244,6 +245,8 @@ def test_blend(folder: Path) -> None:
     alone = read_json(one / "report" / "metrics.json")["models"]
     assert report["models"]["one"]["ndcg@10"] == alone["two-tower"]["ndcg@10"]
     assert report["models"]["ease"]["ndcg@10"] == alone["ease"]["ndcg@10"]
+    (_, compared) = compare_runs([one, out])  # side by side, though not paired
+    assert "lacks data" in compared["paired"]["why_not"]
     # The figure is that of the lists which were written.
     lists = pd.read_parquet(out / "report" / "rankings" / "blend-weighted-seed-0.parquet")
     data = Dataset.load(one / "data")
@@ -265,5 +268,8 @@ def test_what_cannot_be_blended(folder: Path, tmp_path: Path) -> None:
         blend([one, other], tmp_path / "out", tell=lambda _: None)
     with pytest.raises(ConfigError, match="name at least two runs"):
         blend([one], tmp_path / "out", tell=lambda _: None)
+    Command.of(folder / "my.toml", (QUICK,), tmp_path / "ease").go()
+    with pytest.raises(ConfigError, match="two models would be called 'ease'"):
+        blend([tmp_path / "ease"], tmp_path / "out", baselines=("ease",), tell=lambda _: None)
     with pytest.raises(ConfigError, match=r"--with bpr: the baselines of .* are: popularity"):
         blend([one], tmp_path / "out", baselines=("bpr",), tell=lambda _: None)

@@ -67,6 +67,23 @@ def test_somebody_new_with_a_user_s_attributes_gets_that_user_s_vector(history: 
     np.testing.assert_array_equal(unknown, lacking)  # both are "missing"
 
 
+@pytest.mark.parametrize("user_id", [False, True])
+def test_attributes_tell_something_and_their_absence_does_not(user_id: bool) -> None:
+    block = make_block()
+    towers = make_towers(block, user_id=user_id)
+    asked = np.array([4, N_USERS - 1], dtype=np.int32)  # the second lacks them
+    silent, nobody = Ragged.of([[], []]), np.full(2, -1, dtype=np.int32)
+    before = towers.user_vectors(asked, silent)
+    told_before = towers.user_vectors(nobody, silent, rows_of(block, asked.tolist()))
+    towers.learn_average(Ragged.of([[1, 2], [3], []]))
+    average = towers.average.numpy()
+    after = towers.user_vectors(asked, silent)
+    np.testing.assert_array_equal(after, before if user_id else [before[0], average])
+    told = towers.user_vectors(nobody, silent, rows_of(block, asked.tolist()))
+    np.testing.assert_array_equal(told, [told_before[0], average])
+    assert np.abs(told_before[1] - average).max() > 1e-3
+
+
 def test_users_told_together_are_as_told_alone() -> None:
     block = make_block()
     towers = make_towers(block)

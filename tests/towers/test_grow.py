@@ -79,6 +79,14 @@ def test_who_was_known_is_as_before(encoder: str, history_items: str) -> None:
     torch.testing.assert_close(new.items.id.weight[fresh], before[fresh])
 
 
+def test_the_average_user_is_learnt_anew() -> None:
+    old, new = pair()
+    old.learn_average(in_old_numbers(HISTORIES))
+    assert old.average.any()
+    grow(old, new, GROWTH, NOTHING, NOTHING)
+    assert not new.average.any()
+
+
 def test_a_new_user_begins_as_the_unknown_one() -> None:
     old, new = pair(user_id=True)
     grow(old, new, GROWTH, NOTHING, NOTHING)

@@ -144,7 +144,10 @@ def halve(
         )
     stack = network.get_submodule(STACKS[kind])
     if layers > len(stack):
-        raise ConfigError(f"encoder {name}: finetune.layers = {layers}, but has {len(stack)}")
+        raise ConfigError(
+            f"encoder {name}: finetune.layers = {layers}, but it has {len(stack)} layers; set at "
+            "most as many"
+        )
 
     def lower(texts: list[str]) -> Packed:
         tokens = tokenize(texts)

@@ -118,8 +118,27 @@ def test_encoders_without_layers_that_learn(encoder: str, tmp_path: Path) -> Non
 
 
 def test_more_layers_than_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"finetune.layers = 3, but has 2"):
+    with pytest.raises(ConfigError, match=r"finetune.layers = 3, but it has 2 layers"):
         tunable(tmp_path, table(layers=3))
+
+
+def test_states_that_half_precision_cannot_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tail.halve
+
+    def large(*given: Any) -> tail.Halves:
+        halves = real(*given)
+
+        def lower(texts: list[str]) -> tail.Packed:
+            made = halves.lower(texts)
+            return made._replace(hidden=made.hidden * 1e6)
+
+        return halves._replace(lower=lower)
+
+    monkeypatch.setattr(tail, "halve", large)
+    with pytest.raises(ConfigError, match=r"random:bert:tiny.*go beyond half precision"):
+        tunable(tmp_path, table())
 
 
 @pytest.mark.parametrize(
