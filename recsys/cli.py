@@ -22,6 +22,17 @@ from recsys.cli_evaluate import add_evaluate_command
 from recsys.cli_knock_out import add_knock_out_command
 from recsys.cli_look import add_look_commands
 from recsys.cli_notebook import add_notebook_command
+from recsys.cli_options import (
+    AsJson,
+    ConfigFile,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Quiet,
+    Seeds,
+    Verbose,
+)
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.config_file import load_config
@@ -38,21 +49,6 @@ app = typer.Typer(
 )
 output = Console(highlight=False)  # results go to standard output, bars and messages to the other
 errors = Console(stderr=True)  # not silenced by --quiet
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=3.")
-]
-Out = Annotated[Path | None, typer.Option(help="The run's folder; runs/CONFIG's name if absent.")]
-Seeds = Annotated[str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it even where nothing has changed.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
-RunFolder = Annotated[
-    Path | None, typer.Option("--run", help="A run's folder; the newest in runs/ if absent.")
-]
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from recsys.cli_options import AsJson, Force, Quiet
+
 __all__ = ["add_blend_command"]
 
 output = Console(highlight=False)
@@ -21,13 +23,9 @@ def add_blend_command(app: typer.Typer) -> None:
             str, typer.Option("--with", help="Baselines of the first run, such as ease,item-knn.")
         ] = "",
         out: Annotated[Path, typer.Option(help="The blend's folder.")] = Path("runs/blend"),
-        as_json: Annotated[bool, typer.Option("--json", help="Print the result as json.")] = False,
-        force: Annotated[
-            bool, typer.Option("--force", help="Do it even where nothing has changed.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Errors and results only.")
-        ] = False,
+        as_json: AsJson = False,
+        force: Force = False,
+        quiet: Quiet = False,
     ) -> None:
         """Fuse the lists of several runs, by rank and by weights learnt on validation."""
         from recsys.evaluation.table import comparison_table

@@ -2,13 +2,23 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from recsys.cli_options import (
+    AsJson,
+    ConfigFile,
+    DryRun,
+    Force,
+    Out,
+    Overrides,
+    Quiet,
+    Seeds,
+    Verbose,
+)
 from recsys.errors import ConfigError
 
 __all__ = ["add_evaluate_command"]
@@ -22,11 +32,8 @@ def add_evaluate_command(
     """Add it; ``one_stage`` does a stage of a run, ``talk`` sets up messages."""
 
     def command(
-        config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")],
-        overrides: Annotated[
-            list[str] | None,
-            typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=3."),
-        ] = None,
+        config: ConfigFile,
+        overrides: Overrides = None,
         protocols: Annotated[
             str | None,
             typer.Option(help="all, or some such as user-time,leave-last-out: towers for each."),
@@ -34,23 +41,13 @@ def add_evaluate_command(
         folds: Annotated[
             int | None, typer.Option(help="Windows by time; towers for each (rolling origin).")
         ] = None,
-        out: Annotated[
-            Path | None, typer.Option(help="The run's folder; runs/CONFIG's name if absent.")
-        ] = None,
-        seeds: Annotated[
-            str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")
-        ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print the result as json.")] = False,
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Only say what would be done.")
-        ] = False,
-        force: Annotated[
-            bool, typer.Option("--force", help="Do it even where nothing has changed.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Errors and results only.")
-        ] = False,
-        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+        out: Out = None,
+        seeds: Seeds = None,
+        as_json: AsJson = False,
+        dry_run: DryRun = False,
+        force: Force = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Measure the towers beside tuned baselines, under one split or several."""
         if protocols is None and folds is None:

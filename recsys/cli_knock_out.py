@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from recsys.cli_options import AsJson, ConfigFile, Force, Out, Overrides, Quiet, Verbose
 
 __all__ = ["add_knock_out_command"]
 
@@ -17,28 +18,19 @@ def add_knock_out_command(app: typer.Typer, talk: Callable[..., None]) -> None:
     """Add it to the command line; ``talk`` sets up messages."""
 
     def command(
-        config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file.")],
-        overrides: Annotated[
-            list[str] | None,
-            typer.Argument(metavar="[KEY=VALUE]...", help="Such as training.epochs=3."),
-        ] = None,
+        config: ConfigFile,
+        overrides: Overrides = None,
         only: Annotated[
             str | None, typer.Option(help="Such as text,poster,users.job; else all.")
         ] = None,
-        out: Annotated[
-            Path | None, typer.Option(help="The run's folder; runs/CONFIG's name if absent.")
-        ] = None,
+        out: Out = None,
         seeds: Annotated[
             str | None, typer.Option(help="Such as 0,1,2: towers are trained with each.")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print the result as json.")] = False,
-        force: Annotated[
-            bool, typer.Option("--force", help="Do it even where nothing has changed.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Errors and results only.")
-        ] = False,
-        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+        as_json: AsJson = False,
+        force: Force = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Train with each content real, shuffled, constant and absent: does it help?"""
         from recsys.stages.command import Command, tell

@@ -8,16 +8,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from recsys.cli_options import AsJson, RunFolder
 from recsys.errors import ConfigError
 
 __all__ = ["add_look_commands"]
 
 output = Console(highlight=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
-RunFolder = Annotated[
-    Path | None, typer.Option("--run", help="A run's folder; the newest in runs/ if absent.")
-]
 
 
 def add_look_commands(app: typer.Typer) -> None:

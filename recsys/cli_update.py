@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from recsys.cli_options import AsJson, DryRun, Force, Quiet, Seeds, Verbose
 from recsys.config_file import load_config
 from recsys.errors import ConfigError
 
@@ -33,20 +34,12 @@ def add_update_command(app: typer.Typer, run: Callable[..., None]) -> None:
                 "--from", help="A finished run; else update.start, or runs/CONFIG's name."
             ),
         ] = None,
-        seeds: Annotated[
-            str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")
-        ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print the result as json.")] = False,
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Only say what would be done.")
-        ] = False,
-        force: Annotated[
-            bool, typer.Option("--force", help="Do it even where nothing has changed.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Errors and results only.")
-        ] = False,
-        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+        seeds: Seeds = None,
+        as_json: AsJson = False,
+        dry_run: DryRun = False,
+        force: Force = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Let a finished run learn on from what has come since, then index, recommend, evaluate."""
         words = list(overrides or ())

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recsys.cli_options import AsJson
 from recsys.errors import ArtifactError
 
 __all__ = ["list_encoders", "weights_app"]
@@ -23,8 +24,6 @@ ENCODERS_NOTE = """
 In a config: encoder = "NAME", its options under [content.X.options].
 offline: works here and now without a network; to have what an encoder needs:
 pip install "recsys[EXTRA]", recsys weights fetch WEIGHTS."""
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
 
 
 def list_encoders(as_json: AsJson = False) -> None:

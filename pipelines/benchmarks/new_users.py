@@ -8,54 +8,23 @@ left out of every list, also of popularity's.
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.config_file import load_config
 from recsys.data.dataset import Dataset
-from recsys.data.ragged import Ragged
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.fitting import fit_towers
 from recsys.index.exact import ExactIndex
-from recsys.index.topk import TopK
 from recsys.recommenders.popularity import fit_popularity
-from recsys.recommenders.ranker import Abilities, Queries, Ranker
 from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.report.clicks import ndcg_by_clicks
 from recsys.stages.prepare import cut_log
 
 CLICKS = (0, 1, 2, 5, 10, 10_000)
 SEEDS = (0, 1, 2)
 DEFAULT = Path(__file__).parents[1] / "configs" / "ml-100k.toml"
-
-
-@dataclass(frozen=True)
-class Forgetful:
-    """A ranker that is shown the last ``clicks`` items of every history."""
-
-    ranker: Ranker
-    clicks: int
-    name: str = "forgetful"
-
-    @property
-    def abilities(self) -> Abilities:
-        """As the ranker's own."""
-        return self.ranker.abilities
-
-    def top_k(
-        self,
-        queries: Queries,
-        k: int,
-        *,
-        exclude: Ragged | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> TopK:
-        """Rank with short histories; what is left out stays left out."""
-        nobody = np.full(len(queries), -1, dtype=np.int32)
-        short = Queries(nobody, queries.histories.last(self.clicks))
-        return self.ranker.top_k(short, k, exclude=exclude, candidates=candidates)
 
 
 def main(config_file: Path, overrides: list[str]) -> None:
@@ -71,9 +40,8 @@ def main(config_file: Path, overrides: list[str]) -> None:
     for seed in SEEDS:
         towers = fit_towers(cut, (), config.towers, config.training, seed=seed, refit=refit).towers
         ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
-        for clicks in CLICKS:
-            judged = evaluate_ranker(Forgetful(ranker, clicks), task)
-            scores[clicks].append(judged.means["ndcg@10"])
+        for clicks, of_users in ndcg_by_clicks(ranker, task, CLICKS).items():
+            scores[clicks].append(float(of_users.mean()))
     full = np.mean(scores[CLICKS[-1]])
     print("| clicks | ndcg@10 | seeds | of all clicks | over popularity |\n|--:|--:|---|--:|--:|")
     for clicks, values in scores.items():
