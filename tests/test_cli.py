@@ -188,6 +188,7 @@ def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
         (["run", "tea.toml", "data.user=Kunde"], 1, "no user column 'Kunde'"),
         (["run", "tea.toml", *SMALL, 'evaluation.minimum={"ndcg@10" = 2}'], 1, "below the minimum"),
         (["run", "tea.toml", "evaluation.minimum={ndcg = 2}"], 2, "'ndcg' is not measured"),
+        (["run", "tea.toml", "evaluation.reference=random"], 2, "'random' will not be measured"),
         (["evaluate", "tea.toml", *SMALL, "--seeds", "7"], 1, "made with other settings"),
         (["evaluate", "tea.toml", *SMALL, "training.epochs=7"], 1, "made with other settings"),
         (["run", "tea.toml", "seed=-1"], 2, "greater than or equal to 0"),

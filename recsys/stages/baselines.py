@@ -1,5 +1,6 @@
 """The part of ``evaluate`` that does not depend on the towers: baselines -> DIR/baselines."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["baselines_of", "baselines_stage", "load_results", "save_ranking"]
+__all__ = ["baselines_of", "baselines_stage", "load_results", "not_too_slow", "save_ranking"]
 
 RESULTS = "baselines.json"
 RANKINGS = "rankings"
+RIDGE_UP_TO = 20_000  # items, if it is not asked for: a minute or two on one core
+
+logger = logging.getLogger(__name__)
 
 BY_USERS = ("popularity", "decayed-popularity", "item-knn", "als", "bpr", "ease")
 BY_CONTENT = ("content-cosine", "content-ridge")
@@ -49,7 +53,8 @@ def baselines_stage(run: Run) -> Stage:
         task = split.task("test", candidates=config.candidates)
         blocks = load_blocks(run.folder("content")) if reads_content else ()
         results, tried = {}, {}
-        for name in names if len(task.users) else ():
+        asked = not_too_slow(names, run.config, len(dataset.item_ids))
+        for name in asked if len(task.users) else ():
             baseline = BASELINES[name].given(blocks, split.time_kind)
             parameters, tried[name] = _choose(run, baseline, split)
             results[name] = {
@@ -74,6 +79,18 @@ def baselines_stage(run: Run) -> Stage:
         files=(),
         work=work,
     )
+
+
+def not_too_slow(names: tuple[str, ...], config: Config, n_items: int) -> tuple[str, ...]:
+    """Leave the kernel ridge out where the catalogue is large and nobody asked for it."""
+    if config.evaluation.baselines is not None or n_items <= RIDGE_UP_TO:
+        return names
+    if "content-ridge" in names:
+        logger.warning(
+            "content-ridge: left out, it takes long with %s items; name it in evaluation.baselines",
+            f"{n_items:,}",
+        )
+    return tuple(name for name in names if name != "content-ridge")
 
 
 def load_results(folder: Path) -> tuple[dict[str, dict[int, dict[str, float]]], dict[str, Any]]:

@@ -13,7 +13,7 @@ from recsys.config_file import load_config, to_toml
 from recsys.errors import ArtifactError, ConfigError
 from recsys.files import read_json
 from recsys.progress import console
-from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_minimum
+from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_evaluation
 from recsys.stages.pipeline import STAGES, perform_stages, plan
 from recsys.stages.run import Run, Wishes
 from recsys.stages.stage import Record
@@ -60,7 +60,7 @@ class Command:
 
     def go(self, *, force: bool = False) -> list[str]:
         """Do all stages and record the run; return one line for each minimum that was missed."""
-        check_minimum(self.run.config.evaluation)
+        check_evaluation(self.run.config)
         self.out.mkdir(parents=True, exist_ok=True)
         tracker = open_tracker(self.run.config, self.out)
         done = False

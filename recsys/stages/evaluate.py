@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from recsys.config import EvaluationConfig
+from recsys.config import Config
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import load_user_blocks
 from recsys.data.dataset import Dataset
@@ -20,7 +20,7 @@ from recsys.files import digest_json, write_json
 from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.stages.baselines import baselines_stage, load_results, save_ranking
+from recsys.stages.baselines import baselines_of, baselines_stage, load_results, save_ranking
 from recsys.stages.beyond import with_beyond
 from recsys.stages.embed import embed_stage
 from recsys.stages.index import index_stage
@@ -31,9 +31,10 @@ from recsys.stages.stage import Stage, read_record
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["METRICS_FILE", "TRUTH", "below_minimum", "check_minimum", "evaluate_stage"]
+__all__ = ["METRICS_FILE", "TRUTH", "below_minimum", "check_evaluation", "evaluate_stage"]
 
 METRICS_FILE = "metrics.json"
+TOWERS = ("two-tower", "two-tower-exact")  # as served, and by exact search
 TRUTH = "truth.parquet"
 
 Results = dict[str, dict[int, dict[str, float]]]
@@ -96,16 +97,24 @@ def below_minimum(report: dict[str, Any], minimum: dict[str, float]) -> list[str
     ]
 
 
-def check_minimum(config: EvaluationConfig) -> None:
-    """Refuse a minimum that nothing will be measured against, before anything is done.
+def check_evaluation(config: Config) -> None:
+    """Refuse what nothing will be measured against, before anything is done.
 
     Raises:
-        ConfigError: a name is no metric, or of a k that is not among ``ks``.
+        ConfigError: a minimum is of no metric, or of a k that is not among ``ks``; or the reference
+            of verdicts is a baseline that is not asked for.
     """
-    known = [f"{name}@{k}" for name in (*METRICS, "lauc", "coverage") for k in config.ks]
-    for name in config.minimum:
+    evaluation = config.evaluation
+    known = [f"{name}@{k}" for name in (*METRICS, "lauc", "coverage") for k in evaluation.ks]
+    for name in evaluation.minimum:
         if name not in known:
             raise ConfigError(f"evaluation.minimum: {name!r} is not measured; known: {known}")
+    models = [*TOWERS, *baselines_of(config)]
+    if evaluation.reference not in models:
+        raise ConfigError(
+            f"evaluation.reference: {evaluation.reference!r} will not be measured; name it in "
+            f"evaluation.baselines, or take one of {models}"
+        )
 
 
 def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Results:

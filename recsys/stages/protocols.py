@@ -17,7 +17,9 @@ from scipy import stats
 from recsys.config import Protocol
 from recsys.errors import ConfigError, DataError, RecsysError
 from recsys.files import write_json
+from recsys.stages.baselines import baselines_of
 from recsys.stages.command import Command
+from recsys.stages.evaluate import TOWERS
 from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import cut_log, load_data
 from recsys.stages.run import Run
@@ -101,9 +103,16 @@ def fold_runs(run: Run, folds: int) -> dict[str, Command]:
 
 def _below(run: Run, name: str, **cut: Any) -> Command:
     """The same configuration under another split, in a folder below; nothing is learnt on from."""
-    config = run.config.model_copy(
+    config = run.config
+    evaluation = config.evaluation
+    split = config.split.model_copy(update=cut)
+    measured = (*TOWERS, *baselines_of(config.model_copy(update={"split": split})))
+    if evaluation.reference not in measured:  # not every protocol asks the same baselines
+        evaluation = evaluation.model_copy(update={"reference": "two-tower"})
+    config = config.model_copy(
         update={
-            "split": run.config.split.model_copy(update=cut),
+            "split": split,
+            "evaluation": evaluation,
             "update": run.config.update.model_copy(update={"start": None}),
         }
     )

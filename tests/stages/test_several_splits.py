@@ -1,6 +1,7 @@
 """Protocols and folds side by side, knock-out, blending: on one small log, by the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ def test_what_a_log_cannot_have_is_named_and_left_out(folder: Path, tmp_path: Pa
         parse_protocols("random,cold", "user-time")
     with pytest.raises(ConfigError, match="comes twice"):
         parse_protocols("random,random", "user-time")
+
+
+def test_a_protocol_without_the_reference_compares_with_the_towers(folder: Path) -> None:
+    words = ['evaluation.reference="ease"', 'evaluation.baselines=["ease"]']
+    run = Command.of(folder / "my.toml", words, out=folder / "runs" / "reference").run
+    unnamed = run.config.evaluation.model_copy(update={"baselines": None})
+    run = replace(run, config=run.config.model_copy(update={"evaluation": unnamed}))
+    able, _ = protocol_runs(run, ["random", "cold-items"], lambda _: None)
+    references = {name: found.run.config.evaluation.reference for name, found in able.items()}
+    assert references == {"random": "ease", "cold-items": "two-tower"}
 
 
 def test_folds_roll_on(folder: Path) -> None:
