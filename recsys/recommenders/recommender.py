@@ -113,7 +113,8 @@ class Recommender:
 
         Args:
             user_ids: known users; all of them when nobody new is described.
-            history: item ids of one new user, oldest first, instead of ``user_ids``.
+            history: item ids of one new user, oldest first, instead of ``user_ids``; ``[]``: of
+                whom nothing is known.
             attributes: what is known of the new user, such as ``{"age": 30}``, with a history or
                 without: columns that the config's ``[users.NAME]`` tables read.
             k: how many items a user gets, at least 1.
@@ -241,11 +242,15 @@ class Recommender:
         items = self.item_ids.find(history)
         blocks = None if attributes is None else self.attributes.of_one(attributes)
         unknown = [item for item, number in zip(history, items, strict=True) if number < 0]
-        if len(unknown) == len(items) and not any(block.present.any() for block in blocks or ()):
+        told = len(items) > 0 or attributes is not None
+        none_known = len(unknown) == len(items) and not any(b.present.any() for b in blocks or ())
+        if told and none_known:  # whereas somebody of whom nothing is told is anybody
+            first = f" (the first: {unknown[0]!r})" if unknown else ""
             beside = f" and none of the attributes {dict(attributes)}" if attributes else ""
             raise DataError(
-                f"recommend: none of the {len(items)} items of the history{beside} is known; "
-                f"expected item ids such as {self.item_ids.values[0]!r}"
+                f"recommend: none of the {len(items)} items of the history{first}{beside} is "
+                f"known; expected item ids such as {self.item_ids.values[0]!r}, or [] for somebody "
+                "of whom nothing is known"
             )
         if unknown:
             logger.warning("%d unknown items of a history are skipped: %s", len(unknown), unknown)

@@ -87,12 +87,18 @@ def test_a_new_user_by_history(recommender: Recommender, caplog: pytest.LogCaptu
     assert "nothing" in caplog.text
 
 
+def test_somebody_of_whom_nothing_is_told_is_answered_too(recommender: Recommender) -> None:
+    table = recommender.recommend(history=[], k=9)
+    assert table["user_id"].isna().all()
+    assert sorted(table["item_id"]) == ["b", "c", "d", "e"], "all that can be recommended"
+
+
 def test_what_cannot_be_answered_is_said(recommender: Recommender) -> None:
     with pytest.raises(
         DataError, match=r"1 unknown user ids, first: '99'; known are 3 such as '10'"
     ):
         recommender.recommend([10, 99])
-    with pytest.raises(DataError, match="none of the 1 items"):
+    with pytest.raises(DataError, match=r"none of the 1 items .*first: 'nothing'"):
         recommender.recommend(history=["nothing"])
     with pytest.raises(DataError, match="unknown item id"):
         recommender.recommend([10], candidates=["nothing"])
