@@ -18,7 +18,6 @@ from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.fitting import Fitted, Phase, fit_towers
 from recsys.index.exact import ExactIndex
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.towers.item_tower import unit_vectors
 from recsys.training.loop import EpochReport
 
 TOWERS = TowersConfig(dim=8)
@@ -186,16 +185,6 @@ def test_the_test_part_changes_nothing(parts: Split) -> None:
     assert not np.array_equal(altered.test.items, parts.test.items)
     one, two = (fit_towers(p, (), TOWERS, TRAINING, seed=0) for p in (parts, altered))
     assert same(one, two)
-
-
-def test_the_average_user_is_learnt_with_the_towers(parts: Split) -> None:
-    towers = fit_towers(parts, (), TOWERS, TRAINING, seed=0).towers
-    histories = parts.learnable(refit=True).histories()
-    nobody = np.full(len(histories), -1, dtype=np.int32)
-    mean = towers.user_vectors(nobody, histories)[histories.lengths > 0].mean(axis=0)
-    (found,) = towers.user_vectors(nobody[:1], histories.take(np.array([0])).last(0))
-    expected = unit_vectors(torch.from_numpy(mean[None]), TOWERS.members)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_python_way_from_file_to_recommendations(tmp_path: Path) -> None:

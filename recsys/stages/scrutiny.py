@@ -34,7 +34,7 @@ from recsys.stages.run import Run
 
 __all__ = ["Scrutiny", "check_training", "scrutinise"]
 
-TOWERS = "two-tower"
+SERVED = "two-tower"
 MAIN = ("ndcg", "recall", "hr", "mrr")  # at every k of the config
 
 
@@ -103,10 +103,10 @@ def scrutinise(
     warned = [*warned, *refuse(leaks)]
     sure = certainty(measured, metrics)
     slices = _slices(run, dataset, split, task, lists, sure[config.headline])
-    write_json(folder / "slices.json", slices.as_dict(TOWERS))
-    (folder / "slices.md").write_text(slices.markdown(TOWERS), encoding="utf-8")
+    write_json(folder / "slices.json", slices.as_dict(SERVED))
+    (folder / "slices.md").write_text(slices.markdown(SERVED), encoding="utf-8")
     report = _certain(sure, config) | {
-        "worst_slice": slices.worst_line(TOWERS),
+        "worst_slice": slices.worst_line(SERVED),
         "leaks": _plain(warned),
     }
     return Scrutiny(report, dict(sure[config.headline].verdicts(config.reference)))
@@ -131,8 +131,8 @@ def _slices(
     learnt = split.learnable(refit=run.config.split.refit).item_counts()
     groupings = default_groupings(task, learnt, load_blocks(run.folder("content")))
     groupings += [column_grouping(name, dataset, task) for name in run.config.evaluation.slices]
-    others = {m: i.mean for m, i in sure.intervals.items() if not m.startswith(TOWERS)}
-    shown = [TOWERS, *sorted(others, key=lambda model: -others[model])[:1]]
+    others = {m: i.mean for m, i in sure.intervals.items() if not m.startswith(SERVED)}
+    shown = [SERVED, *sorted(others, key=lambda model: -others[model])[:1]]
     k = int(run.config.evaluation.headline.split("@")[1])
     return measure_slices({model: lists[model] for model in shown}, task, groupings, k=k)
 

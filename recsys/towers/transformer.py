@@ -18,7 +18,7 @@ from recsys.towers.histories import Histories, at_places
 
 __all__ = ["BUCKETS", "GroupedLinear", "Transformer", "time_buckets"]
 
-BUCKETS = 64  # of the time between two items: up to a second, then HSTU's steps of a factor 1.35
+BUCKETS = 64  # of the time between two items: below 1.35 s, then HSTU's steps of a factor 1.35
 LOG_BASE = 0.301  # of that factor; the last bucket begins at five years
 
 
