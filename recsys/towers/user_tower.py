@@ -19,7 +19,7 @@ from recsys.towers.transformer import Transformer
 
 __all__ = ["UserTower"]
 
-TIME_DROPOUT = 0.1  # share of histories learnt from as if nobody knew when, for new users; not tuned
+TIME_DROPOUT = 0.1  # share of histories learnt from as if nobody knew when; not tuned
 
 _Encoder = Means | AttentionPooling | Gru | Transformer
 
