@@ -10,9 +10,11 @@ hits over all n held-out items.
 
 Our towers learn by BPR with uniform negatives from the same rows, every row a target once an epoch
 and all alike. "mf" is as near to matrix factorisation as they come: a learned vector a user and one
-an item, 64 wide as RecBole's; what the history adds is fixed at 0. What is left of ours: vectors
-have length 1, a learnt temperature scales their cosine, an item has no length that could say how
-popular it is.
+an item, 64 wide as RecBole's; what the history adds is fixed at 0.What is left of ours: vectors
+have length 1 and a temperature scales their cosine. It has to stay where it is (.2): learnt, it
+sharpens until the training rows stand before single random negatives, which any sharp score
+achieves, and the rest of the order is lost. The softmax over all items has no such way out.
+
 "histories" also reads what the user took. Neither sees the validation rows when it is asked for
 the test ones, as RecBole's does not.
 """
@@ -55,14 +57,22 @@ class Settings:
     reads_history: bool
 
 
-def mf(rate: float, negatives: int = 64) -> Settings:
+def mf(rate: float, temperature: float = 0.2, *, learnt: bool = False) -> Settings:
     """A step learns 2,048 rows, as RecBole's; all share the step's negatives."""
     return Settings(
-        TowersConfig(dim=64, members=1, user_id=True, history=1, speeds=1),
+        TowersConfig(
+            dim=64,
+            members=1,
+            user_id=True,
+            history=1,
+            speeds=1,
+            temperature=temperature,
+            learn_temperature=learnt,
+        ),
         TrainingConfig(
             loss="bpr",
             negatives="uniform",
-            n_negatives=negatives,
+            n_negatives=64,
             learning_rate=rate,
             batch_size=2048,  # stretches of 1 row
             prefixes="all",
@@ -82,12 +92,14 @@ def histories(rate: float) -> Settings:
     training = TrainingConfig(
         loss="bpr", negatives="uniform", learning_rate=rate, epochs=300, score_every=10, patience=4
     )
-    return Settings(TowersConfig(user_id=True), training, reads_history=True)
+    towers = TowersConfig(user_id=True, temperature=0.2, learn_temperature=False)
+    return Settings(towers, training, reads_history=True)
 
 
 TRIED = {
     "mf, rate 1e-3": mf(1e-3),
     "mf, rate 3e-3": mf(3e-3),
+    "mf, rate 3e-3, temperature learnt from .1": mf(3e-3, 0.1, learnt=True),
     "histories, rate 3e-3": histories(3e-3),
     "histories, rate 1e-2": histories(1e-2),
 }

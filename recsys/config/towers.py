@@ -35,6 +35,8 @@ class TowersConfig(Section):
         default=0.2, ge=0, lt=1
     )  # of each of [users.NAME], for a user as a whole
     temperature: float = Field(default=0.1, ge=0.01)  # at first; it is learnt, never below 0.01
+    learn_temperature: bool = True  # false: it stays. With loss = "bpr" take false and 0.2: against
+    # single negatives a sharp temperature parts the training rows at once and no others
 
     @model_validator(mode="before")
     @classmethod

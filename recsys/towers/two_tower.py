@@ -79,7 +79,8 @@ class TwoTower(nn.Module):
             learnt_from = None if known_users is None else torch.from_numpy(known_users)
             self.users = UserTower(n_users, self.n_items, config, user_blocks, learnt_from)
             self.ratings = None if ratings is None else RatingHead(ratings, config.dim)
-        self.log_scale = nn.Parameter(torch.tensor(1.0 / config.temperature).log())
+        scale = torch.tensor(1.0 / config.temperature).log()
+        self.log_scale = nn.Parameter(scale, requires_grad=config.learn_temperature)
         self.register_buffer("average", torch.zeros(config.dim))
         self.newcomers: Newcomers | None = None  # learnt when the towers are
 

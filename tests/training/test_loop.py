@@ -180,6 +180,13 @@ def test_the_temperature_never_passes_its_limit() -> None:
     assert report.temperature >= 0.00999
 
 
+@pytest.mark.parametrize("learnt", [True, False])
+def test_the_temperature_stays_where_it_is_not_to_be_learnt(learnt: bool) -> None:
+    learner = make_learner(CONFIG, temperature=0.2, learn_temperature=learnt)
+    (report,) = train(learner, make_rows(), CONFIG, seed=0, until=1)
+    assert (report.temperature == pytest.approx(0.2, abs=1e-6)) is not learnt
+
+
 def test_a_loss_that_is_not_finite_stops_training() -> None:
     learner = make_learner(CONFIG)
     with torch.no_grad():
