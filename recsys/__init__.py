@@ -12,6 +12,7 @@
     batch         for everybody          every user's top k into parquet
     tracking      what was done          MLflow, or nothing, behind one protocol
     stages        config -> folders      prepare, embed, train, index, recommend, evaluate
+    serving       one artefact           the bundle, MLflow, the promotion gate, HTTP
     report        to look at         charts, cards, the notebooks as pages
     cli           the command line
 

@@ -35,7 +35,6 @@ from recsys.cli_options import (
 )
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
-from recsys.config_file import load_config
 from recsys.errors import ConfigError, RecsysError
 from recsys.progress import set_quiet
 
@@ -100,6 +99,7 @@ def _init(
 @app.command("check")
 def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
+    from recsys.config_file import load_config
     from recsys.content.assemble import check_tables
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
@@ -111,7 +111,7 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
     check_tables(loaded.content, dataset.items)
-    check_columns(loaded.evaluation.slices, dataset)
+    check_columns(loaded.evaluation.slices, dataset, loaded.evaluation.categories)
     report, leaks = check_fitness(dataset), []
     try:
         parts = cut_log(dataset, loaded.split)

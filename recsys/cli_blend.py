@@ -28,10 +28,10 @@ def add_blend_command(app: typer.Typer) -> None:
         quiet: Quiet = False,
     ) -> None:
         """Fuse the lists of several runs, by rank and by weights learnt on validation."""
-        from recsys.evaluation.table import comparison_table
         from recsys.progress import set_quiet
-        from recsys.stages.blend import blend, results_of
+        from recsys.stages.blend import blend
         from recsys.stages.command import tell
+        from recsys.stages.summary import print_models
 
         set_quiet(quiet)
         names = tuple(filter(None, baselines.split(",")))
@@ -39,7 +39,7 @@ def add_blend_command(app: typer.Typer) -> None:
         if as_json:
             output.print_json(json.dumps(report))
             return
-        output.print(comparison_table(results_of(report)))
+        print_models(report, output)
         for seed, weights in report["weights"].items():
             named = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
             output.print(f"weights learnt on validation, seed {seed}: {named}")

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from recsys.cli_options import AsJson, DryRun, Force, Quiet, Seeds, Verbose
-from recsys.config_file import load_config
 from recsys.errors import ConfigError
 
 __all__ = ["add_update_command"]
@@ -42,6 +41,8 @@ def add_update_command(app: typer.Typer, run: Callable[..., None]) -> None:
         verbose: Verbose = False,
     ) -> None:
         """Let a finished run learn on from what has come since, then index, recommend, evaluate."""
+        from recsys.config_file import load_config
+
         words = list(overrides or ())
         if start is None and load_config(config, words).update.start is None:
             start = Path("runs") / config.stem

@@ -33,13 +33,14 @@ from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
+from recsys.data.times import TimeKind
 from recsys.device import pick_device
 from recsys.errors import ArtifactError, ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.files import read_json, restore_folder
 from recsys.index.exact import ExactIndex
 from recsys.index.index import build_index
-from recsys.progress import progress_bar
+from recsys.progress import console, progress_bar
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.rating import RatingBaseline
@@ -50,7 +51,7 @@ from recsys.training.negatives import Miner
 from recsys.training.newcomers import fit_newcomers
 from recsys.updating import WarmStart
 
-__all__ = ["Fitted", "OnEpoch", "Phase", "fit", "fit_towers"]
+__all__ = ["Fitted", "OnEpoch", "Phase", "check_times", "fit", "fit_towers"]
 
 CHOSEN_BY = "ndcg@10"
 LEAST_USERS = 20  # with two items and more, to learn from how newcomers are placed
@@ -194,11 +195,7 @@ def fit_towers(
         DataError: there is nothing to learn from.
         ConfigError: the towers look at times, but the log has an order only.
     """
-    if towers.time_gaps and split.time_kind != "timestamp":
-        raise ConfigError(
-            "towers.time_gaps = true needs moments, but the log's times are only an order; name a "
-            "column of moments in data.time, or leave time_gaps out"
-        )
+    check_times(towers, split.time_kind)
     shape = _Shape(towers, blocks, user_blocks)
     fit = _Fit(split, shape, training, seed, checkpoint, checkpoint_seconds, on_epoch, start)
     again = refit and len(split.validation) > 0
@@ -234,6 +231,19 @@ def _has_newcomers(towers: TwoTower, config: NewcomersConfig, rows: Interactions
         )
         return False
     return True
+
+
+def check_times(towers: TowersConfig, time_kind: TimeKind) -> None:
+    """Refuse towers that look at times where the log has none.
+
+    Raises:
+        ConfigError: the towers look at times, but the log has an order only.
+    """
+    if towers.time_gaps and time_kind != "timestamp":
+        raise ConfigError(
+            "towers.time_gaps = true needs moments, but the log's times are only an order; name a "
+            "column of moments in data.time, or leave time_gaps out"
+        )
 
 
 class _Shape(NamedTuple):
@@ -359,6 +369,10 @@ class _Fit:
         if self.resumable and self.checkpoint is not None:
             best.update(load_checkpoint(self.checkpoint, learner))
             self.resumable = False
+            again = " on train + validation" if self.progress.phase == "refit" else ""
+            line = f"training{again} goes on after epoch {learner.epoch}, where it was stopped"
+            logger.info(line)
+            console.print(line)
 
 
 def _nearest(k: int, item_vectors: NDArray[np.float32]) -> Miner:

@@ -107,7 +107,8 @@ def test_the_report_has_the_promised_form(shop: Path) -> None:
     assert report["schema"] == 1
     assert set(report) >= {"schema", "data", "protocol", "seeds", "models"}
     models = report["models"]
-    by_users = ["popularity", "decayed-popularity", "item-knn", "als", "bpr", "ease"]
+    by_users = ["random", "popularity", "decayed-popularity", "logistic"]
+    by_users += ["item-knn", "als", "bpr", "ease"]
     names = ["two-tower", "two-tower-exact", *by_users, "content-cosine", "content-ridge"]
     assert list(models) == names
     for values in models.values():
@@ -188,7 +189,11 @@ def test_recommend_for_some_users_from_some_items(shop: Path) -> None:
         (["run", "tea.toml", "data.user=Kunde"], 1, "no user column 'Kunde'"),
         (["run", "tea.toml", *SMALL, 'evaluation.minimum={"ndcg@10" = 2}'], 1, "below the minimum"),
         (["run", "tea.toml", "evaluation.minimum={ndcg = 2}"], 2, "'ndcg' is not measured"),
-        (["run", "tea.toml", "evaluation.reference=random"], 2, "'random' will not be measured"),
+        (
+            ["run", "tea.toml", 'evaluation.baselines=["random"]', "evaluation.reference=als"],
+            2,
+            "'als' will not be measured",
+        ),
         (["evaluate", "tea.toml", *SMALL, "--seeds", "7"], 1, "made with other settings"),
         (["evaluate", "tea.toml", *SMALL, "training.epochs=7"], 1, "made with other settings"),
         (["run", "tea.toml", "seed=-1"], 2, "greater than or equal to 0"),

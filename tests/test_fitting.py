@@ -55,7 +55,11 @@ def same(first: Fitted, second: Fitted) -> bool:
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("killed_in", [("search", 3), ("search", 6), ("refit", 1)])
 def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
-    parts: Split, tmp_path: Path, refit: bool, killed_in: tuple[Phase, int]
+    parts: Split,
+    tmp_path: Path,
+    refit: bool,
+    killed_in: tuple[Phase, int],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fit(checkpoint: Path | None, kill: bool) -> Fitted:
         def on_epoch(phase: Phase, report: EpochReport, score: float | None) -> None:
@@ -80,7 +84,11 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
         with pytest.raises(KilledError):
             fit(checkpoint, kill=True)
         assert checkpoint.is_dir()
+    assert "goes on" not in capsys.readouterr().err
     resumed = fit(checkpoint, kill=False)
+    if killed_in[0] == "search":
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"training goes on after epoch {killed_in[1] - 1}, where it was stopped" in said
     assert same(resumed, unbroken)
     assert resumed.epochs == unbroken.epochs
     assert resumed.scores == unbroken.scores

@@ -6,7 +6,8 @@ import sys
 
 import recsys
 
-HEAVY = {"torch", "pandas", "numpy", "mlflow", "implicit", "sentence_transformers", "pyarrow"}
+HEAVY = {"torch", "pandas", "numpy", "mlflow", "implicit", "sentence_transformers"}
+HEAVY |= {"pydantic", "pyarrow"}
 
 
 def loaded_by(code: str) -> set[str]:

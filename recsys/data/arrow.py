@@ -23,10 +23,12 @@ __all__ = [
     "mask",
     "read_parquet",
     "to_frame",
+    "with_points",
     "write_parquet",
 ]
 
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+DECIMAL_COMMA = r"^([+-]?[0-9]+),([0-9]{1,2})$"  # 4,5; but 1,000 is no number here
 EXACT = 2**53  # floats hold every integer below
 MISSING = pa.array(["", "NaN", "nan", "NA", "<NA>", "NULL", "null", "None", "NaT"])
 
@@ -66,6 +68,11 @@ def _text(value: Any) -> str | None:
         return value.decode("utf-8", "replace")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def with_points(text: Any) -> Any:
+    """Strings (Arrow array) with a decimal comma, such as "4,5", with a point; others as is."""
+    return pc.replace_substring_regex(text, DECIMAL_COMMA, r"\1.\2")
 
 
 def as_numbers(text: Any) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.config import DataConfig
-from recsys.data.arrow import as_numbers, as_text, is_missing, to_frame
+from recsys.data.arrow import as_numbers, as_text, is_missing, to_frame, with_points
 from recsys.data.read import Table
 from recsys.data.times import TimeKind, parse_times
 from recsys.data.wording import counted
@@ -28,7 +28,6 @@ __all__ = ["LABELS", "Codes", "Counts", "Log", "clean_log"]
 LABELS = ("train", "validation", "test")
 LABEL_WORDS = {name: name for name in LABELS} | dict.fromkeys(("valid", "val", "dev"), "validation")
 OWN_COLUMNS = ("row", "file", "reason", "line")  # of ``rejected``
-DECIMAL_COMMA = r"^([+-]?[0-9]+),([0-9]{1,2})$"  # 4,5; but 1,000 is no number here
 
 
 @dataclass(frozen=True)
@@ -197,8 +196,7 @@ def _read_weights(table: Table, column: str | None, verdicts: _Verdicts) -> NDAr
         values = values.cast(pa.int8())
     text = pc.utf8_trim_whitespace(as_text(values))
     verdicts.reject(is_missing(text), "empty weight")
-    text = pc.replace_substring_regex(text, DECIMAL_COMMA, r"\1.\2")
-    weights = as_numbers(text)
+    weights = as_numbers(with_points(text))
     finite = np.isfinite(weights)
     verdicts.reject(~finite, "weight is not a number")
     return np.where(finite, weights, 0.0)

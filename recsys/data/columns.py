@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.arrow import as_numbers, as_text, is_missing
+from recsys.data.arrow import as_numbers, as_text, is_missing, with_points
 from recsys.data.clean import LABEL_WORDS
 from recsys.data.times import parse_times
 
@@ -114,8 +114,9 @@ def profile(name: str, column: Any) -> Profile:
     text = as_text(raw)
     text = text.filter(pa.array(~is_missing(text)))
     n = len(text)
+    decimal = with_points(pc.utf8_trim_whitespace(text))
     counts = _by_frequency(text)
-    numbers = as_numbers(text)
+    numbers = as_numbers(decimal)
     numeric = n > 0 and bool(np.isfinite(numbers).all())
     mean = _mean_of(text)
     words = mean(lambda t: pc.list_value_length(pc.utf8_split_whitespace(t)))
@@ -129,7 +130,7 @@ def profile(name: str, column: Any) -> Profile:
         whole=numeric and bool((numbers == np.floor(numbers)).all()),
         low=float(numbers.min()) if numeric else 0.0,
         high=float(numbers.max()) if numeric else 0.0,
-        common=float(counts[0]) if numeric else 0.0,
+        common=float(_by_frequency(decimal)[0]) if numeric else 0.0,
         words=words,
         letters=mean(pc.utf8_length),
         several=is_list or split,

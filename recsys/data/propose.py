@@ -142,6 +142,11 @@ def propose(paths: Sequence[Path]) -> Proposal:
         content, about = _content(catalogue, tables["item"][1].key.column, folder)
         more += about
     good_from = _good_from(sheet, roles.weight)
+    if good_from is not None and roles.weight is not None:
+        more.append(
+            f"{roles.weight.column!r} looks like ratings, and every row counts as positive; take "
+            f"the # of positive_from = {good_from:g} away to learn from good ones only"
+        )
     return Proposal(tuple(files), roles, tables, content, good_from, (*reasons, *more))
 
 

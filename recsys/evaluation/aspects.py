@@ -38,6 +38,8 @@ class Aspects:
 
     Attributes:
         counts: how many users learnt from took each item, int64 ``(n_items,)``.
+        rows: how many of the rows learnt from each item has, by which the popularity baseline
+            ranks, int64 ``(n_items,)``.
         n_users: how many users were learnt from, at least 1.
         blocks: content; the diversity is the mean of what each of them says.
         categories: rows that are positive where an item is of a category, such as the vectors of
@@ -46,6 +48,7 @@ class Aspects:
     """
 
     counts: NDArray[np.int64]
+    rows: NDArray[np.int64]
     n_users: int
     blocks: tuple[ContentBlock, ...] = ()
     categories: ContentBlock | None = None
@@ -60,11 +63,13 @@ class Aspects:
         categories: ContentBlock | None = None,
         measured: Sequence[Beyond] = EVERYTHING,
     ) -> Self:
-        """Count who took what in the rows that a model learnt from; a repeated row counts once."""
+        """Count who took what in the rows that a model learnt from."""
         pairs = np.unique(learnt.users.astype(np.int64) * learnt.n_items + learnt.items)
         counts = np.bincount(pairs % max(learnt.n_items, 1), minlength=learnt.n_items)
         n_users = max(len(np.unique(learnt.users)), 1)
-        return cls(counts, n_users, tuple(blocks), categories, tuple(measured))
+        return cls(
+            counts, learnt.item_counts(), n_users, tuple(blocks), categories, tuple(measured)
+        )
 
 
 class BeyondAccuracy(NamedTuple):
@@ -130,7 +135,7 @@ def _serendipity(
     aspects: Aspects,
     ks: Sequence[int],
 ) -> dict[str, PerUser]:
-    places = popularity_places(items, histories, aspects.counts, task.candidates)
+    places = popularity_places(items, histories, aspects.rows, task.candidates)
     return {f"serendipity@{k}": serendipity(judged, places, k) for k in ks}
 
 

@@ -124,14 +124,14 @@ def popularity_places(
 ) -> NDArray[np.int64]:
     """The place that each item of a list would have in the same user's popularity list.
 
-    That list holds the candidates without the user's history, most taken first, of equals the
-    smaller number: what the popularity baseline answers. Its places are found by counting, without
-    making it.
+    That list holds the candidates without the user's history, those with most rows first, of
+    equals the smaller number: what the popularity baseline answers. Its places are found by
+    counting, without making it.
 
     Args:
         items: ranked item numbers, candidates outside the history.
         histories: of the ``u`` users.
-        counts: how many users took each item, ``(n_items,)``.
+        counts: how many rows each item has, ``(n_items,)``.
         candidates: items that may be recommended, ``(n_items,)``.
 
     Returns:

@@ -17,6 +17,12 @@ With seed means m_1..m_S of a draw's users and c_s of S draws of seeds falling o
 The root is the rescaling of Rao & Wu (1988): without it, the spread of so few seeds would come out
 too small by the factor (S - 1) / S. With one seed there is no such spread to see, and the interval
 speaks of the users alone.
+
+Where users are many, fewer draws are made, lest the work grow with draws x users: 10,000 up to
+20,000 users, then as many as make 200 million drawn users, but at least 1,000 (from 200,000 users
+on). An end of an interval of 1,000 draws is off by some 8 % of its distance from the mean, which is
+small itself by then; the least p is 0.002, so that even of 20 models held against one each can be
+told from it after Holm.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,15 +45,18 @@ __all__ = [
     "Pair",
     "Verdict",
     "certainty",
+    "draws_for",
     "holm",
     "interval",
     "user_weights",
 ]
 
 Measured = Mapping[str, Mapping[int, Mapping[str, PerUser]]]  # model -> seed -> metric -> (u,)
-Verdict = Literal["better", "worse", "cannot tell"]
+Verdict = Literal["better", "worse", "same", "cannot tell"]
 
 DRAWS = 10_000
+FEWEST_DRAWS = 1_000
+MOST_DRAWN = 200_000_000  # users, over all draws
 LEVEL = 0.95
 BLOCK = 2_000_000  # weights of users in memory at a time
 
@@ -69,10 +78,12 @@ class Pair(NamedTuple):
         difference: the mean of ours less that of theirs, with its interval.
         p: of no difference, two-sided, from the bootstrap: at most ``1 - level`` just where the
             interval leaves out 0.
-        holm: ``p`` corrected for all pairs of the table.
+        holm: ``p`` corrected for all pairs that it stands among: those of all models, or those with
+            one reference (`Certainty.against`).
         wilcoxon: p of the signed-rank test on each user's mean over seeds; users without a
             difference are left out (Wilcoxon, 1945). It asks about ranks, not about the mean.
         wilcoxon_holm: the same, corrected.
+        same: no user has another value with one than with the other, as of the same lists.
     """
 
     ours: str
@@ -82,6 +93,7 @@ class Pair(NamedTuple):
     holm: float
     wilcoxon: float
     wilcoxon_holm: float
+    same: bool
 
     def swapped(self) -> "Pair":
         """The same seen from the other model."""
@@ -91,6 +103,8 @@ class Pair(NamedTuple):
 
     def verdict(self, level: float = LEVEL) -> Verdict:
         """Whether ours is better than theirs, by the corrected p of the bootstrap."""
+        if self.same:
+            return "same"
         if self.holm > 1 - level:
             return "cannot tell"
         return "better" if self.difference.mean > 0 else "worse"
@@ -116,23 +130,27 @@ class Certainty:
 
     Attributes:
         intervals: model -> mean over users and seeds, with its interval.
-        pairs: every two models.
+        pairs: every two models, corrected for all of these.
         level: of the intervals and verdicts.
+        draws: of the bootstrap.
     """
 
     intervals: dict[str, Interval]
     pairs: tuple[Pair, ...]
     level: float
+    draws: int
 
     def against(self, reference: str) -> dict[str, Pair]:
-        """Every other model held against one: model -> pair with that model as ``ours``."""
-        return {
-            pair.theirs if pair.ours == reference else pair.ours: (
-                pair.swapped() if pair.ours == reference else pair
-            )
+        """Every other model held against one: model -> pair with that model as ``ours``.
+
+        Corrected for these pairs only: nothing is asked of the others.
+        """
+        found = [
+            pair.swapped() if pair.ours == reference else pair
             for pair in self.pairs
             if reference in {pair.ours, pair.theirs}
-        }
+        ]
+        return {pair.ours: pair for pair in _corrected(found)}
 
     def verdicts(self, reference: str) -> dict[str, Verdict]:
         """Every other model held against one: whether it is better than that one."""
@@ -144,7 +162,7 @@ def certainty(
     metrics: Sequence[str],
     *,
     level: float = LEVEL,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
 ) -> dict[str, Certainty]:
     """Say of each metric what the users and seeds at hand can and cannot tell.
@@ -157,7 +175,7 @@ def certainty(
         measured: model -> seed -> metric -> value of each user, ``(u,)``, the users in one order.
         metrics: such as ``"ndcg@10"``.
         level: of the intervals and verdicts, in (0, 1).
-        draws: of the bootstrap.
+        draws: of the bootstrap; None: as many as `draws_for` the users.
         seed: of the draws.
 
     Raises:
@@ -173,6 +191,7 @@ def certainty(
     if len(sizes) != 1 or sizes == {(0,)} or not 0 < level < 1:
         raise ValueError(f"users {sorted(sizes)}, level {level}: expected the same users, not none")
     values = np.column_stack(columns)
+    draws = draws or draws_for(len(values))
     drawn = np.concatenate(
         [weights @ values for weights in user_weights(len(values), draws, seed)]
     ) / len(values)
@@ -190,6 +209,11 @@ def certainty(
         metric: _judge({m: (u[:, c], d[:, c]) for m, (u, d) in by_model.items()}, level)
         for c, metric in enumerate(metrics)
     }
+
+
+def draws_for(n_users: int) -> int:
+    """How many draws to make: 10,000, or fewer where the users are many (see above)."""
+    return min(DRAWS, max(FEWEST_DRAWS, MOST_DRAWN // n_users))
 
 
 def user_weights(n_users: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
@@ -240,18 +264,23 @@ def _judge(models: Mapping[str, tuple[PerUser, NDArray[np.float64]]], level: flo
         model: interval(float(values.mean()), drawn, level)
         for model, (values, drawn) in models.items()
     }
-    found = []
+    pairs = []
     for (ours, (a, drawn_a)), (theirs, (b, drawn_b)) in combinations(models.items(), 2):
-        drawn = drawn_a - drawn_b
+        drawn, apart = drawn_a - drawn_b, np.round(a - b, 12)
         difference = interval(float((a - b).mean()), drawn, level)
-        found.append((ours, theirs, difference, _two_sided(drawn), _signed_rank(a - b)))
-    bootstrap = holm([pair[3] for pair in found])
-    ranks = holm([pair[4] for pair in found])
-    pairs = tuple(
-        Pair(ours, theirs, difference, p, bootstrap[i], w, ranks[i])
-        for i, (ours, theirs, difference, p, w) in enumerate(found)
+        p, ranks, same = _two_sided(drawn), _signed_rank(apart), not apart.any()
+        pairs.append(Pair(ours, theirs, difference, p, p, ranks, ranks, same))
+    draws = len(next(iter(models.values()))[1])
+    return Certainty(intervals, _corrected(pairs), level, draws)
+
+
+def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs with their p values corrected for there being as many."""
+    bootstrap, ranks = holm([pair.p for pair in pairs]), holm([pair.wilcoxon for pair in pairs])
+    return tuple(
+        pair._replace(holm=p, wilcoxon_holm=w)
+        for pair, p, w in zip(pairs, bootstrap, ranks, strict=True)
     )
-    return Certainty(intervals, pairs, level)
 
 
 def _two_sided(drawn: NDArray[np.float64]) -> float:
@@ -262,5 +291,4 @@ def _two_sided(drawn: NDArray[np.float64]) -> float:
 
 
 def _signed_rank(differences: PerUser) -> float:
-    rounded = np.round(differences, 12)
-    return float(stats.wilcoxon(rounded).pvalue) if rounded.any() else 1.0
+    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0

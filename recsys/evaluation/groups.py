@@ -123,12 +123,23 @@ def column_grouping(name: str, dataset: Dataset, task: Task) -> Grouping:
     return _shown(task, name, unit, [str(value) for value in values], rows)
 
 
-def check_columns(names: Iterable[str], dataset: Dataset) -> None:
-    """Refuse a slice by a column that is not there.
+def check_columns(names: Iterable[str], dataset: Dataset, categories: str | None = None) -> None:
+    """Refuse an evaluation by columns that are not there.
+
+    Args:
+        names: ``evaluation.slices``.
+        dataset: that has the columns.
+        categories: ``evaluation.categories``.
 
     Raises:
-        ConfigError: a name is not ``users.COLUMN`` or ``items.COLUMN`` of this data set.
+        ConfigError: a name is not ``users.COLUMN`` or ``items.COLUMN`` of this data set, or the
+            categories are no column of its catalogue.
     """
+    if categories is not None and categories not in dataset.items.columns:
+        there = ", ".join(map(str, dataset.items.columns)) or "none"
+        raise ConfigError(
+            f"evaluation.categories: the catalogue has no column {categories!r}; it has: {there}"
+        )
     for name in names:
         of, _, column = name.partition(".")
         frame = {"users": dataset.users, "items": dataset.items}.get(of)

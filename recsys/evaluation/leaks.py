@@ -6,8 +6,8 @@ first five rows. That every row of the log plays one part is so by construction
 items, apart.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,13 @@ from recsys.data.tasks import Task
 from recsys.errors import DataError
 from recsys.evaluation.certainty import Measured
 from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.evaluation.metrics import PerUser
+from recsys.evaluation.table import PerSeed
 from recsys.recommenders.popularity import fit_popularity
 
-__all__ = ["Leak", "fitted_leaks", "impossible", "oracle_leaks", "refuse", "split_leaks"]
+__all__ = ["Leak", "fitted_leaks", "oracle_leaks", "refuse", "split_leaks", "wrong_figures"]
 
 SHOWN = 5
-ROUNDING = 1e-9
+ROUNDING = 1e-6
 LATEST = np.iinfo(np.int64).max
 TIMELESS = ("random", "cold-items")  # these promise nothing about time
 OWN = ("column", "files")  # here the user has said which row is for what
@@ -62,7 +62,9 @@ def refuse(leaks: Sequence[Leak]) -> list[Leak]:
     """
     for leak in leaks:
         if leak.severity == "refuse":
-            raise DataError(f"leak: {leak}; figures would be too good: mend the log or the split")
+            raise DataError(
+                f"leak: {leak}; figures would be wrong: mend the log, the split or the lists"
+            )
     return list(leaks)
 
 
@@ -126,26 +128,37 @@ def fitted_leaks(
     return [Leak(f"{what} fitted on what has no training row", len(wrong), shown, "refuse")]
 
 
-def impossible(measured: Measured, relevant: NDArray[np.int64], users: NDArray[Any]) -> list[Leak]:
-    """Look for values that no ranking can have: an ideal one is the oracle of every slice.
+def wrong_figures(
+    reported: Mapping[str, PerSeed], measured: Measured, relevant: NDArray[np.int64]
+) -> list[Leak]:
+    """Look for figures of a report that no ranking can reach, or that its lists do not give.
 
-    A value lies in [0, 1]; with n relevant items of a user, recall@k is at most ``min(k, n) / n``
-    and precision@k at most ``min(k, n) / k``.
+    The most that a ranking can reach is what an ideal one does, the oracle of every slice: with n
+    relevant items of a user, ``min(k, n) / n`` of recall@k, ``min(k, n) / k`` of precision@k, else
+    1; and the mean of that over users.
 
     Args:
-        measured: model -> seed -> metric -> value of each user ``(u,)``.
+        reported: model -> seed -> metric -> the mean that the report gives.
+        measured: model -> seed -> metric -> value of each user by the saved lists, ``(u,)``. What
+            is in one of both only is passed over.
         relevant: how many items are relevant, ``(u,)``.
-        users: their ids, ``(u,)``.
     """
     found = []
     for model, per_seed in measured.items():
-        for per_user in per_seed.values():
+        wrong = []
+        for seed, per_user in per_seed.items():
+            told = reported.get(model, {}).get(seed, {})
             for metric, values in per_user.items():
-                wrong = np.flatnonzero(~_possible(metric, values, relevant))
-                if len(wrong):
-                    shown = tuple(f"user {users[u]}: {values[u]:g}" for u in wrong[:SHOWN])
-                    what = f"{model}: {metric} outside of what any ranking can reach"
-                    found.append(Leak(what, len(wrong), shown, "refuse"))
+                most, by_lists = _most(metric, relevant), float(values.mean())
+                value = told.get(metric, by_lists)
+                where = f"seed {seed}: {metric} {value:.4f}"
+                if not -ROUNDING <= value <= most + ROUNDING:  # NaN is not, either
+                    wrong.append(f"{where}, no ranking can leave 0 to {most:.4f}")
+                elif not abs(value - by_lists) <= ROUNDING:
+                    wrong.append(f"{where}, its lists give {by_lists:.4f}")
+        if wrong:
+            what = f"{model}: figures of the report that cannot be"
+            found.append(Leak(what, len(wrong), tuple(wrong[:SHOWN]), "refuse"))
     return found
 
 
@@ -202,12 +215,10 @@ def _rows(
     return tuple(f"row {row}: user {user}, item {item}" for row, user, item in named)
 
 
-def _possible(metric: str, values: PerUser, relevant: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _most(metric: str, relevant: NDArray[np.int64]) -> float:
+    """The mean over users of what an ideal ranking reaches."""
     name, _, k = metric.partition("@")
-    most = np.ones(len(values))
+    reached = np.minimum(int(k), relevant)
     if name == "recall":
-        most = np.minimum(int(k), relevant) / relevant
-    elif name == "precision":
-        most = np.minimum(int(k), relevant) / int(k)
-    possible: NDArray[np.bool_] = (values >= -ROUNDING) & (values <= most + ROUNDING)
-    return possible  # NaN is not: comparisons with it are false
+        return float((reached / relevant).mean())
+    return float((reached / int(k)).mean()) if name == "precision" else 1.0

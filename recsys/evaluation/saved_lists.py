@@ -19,7 +19,7 @@ __all__ = ["measure_lists", "read_list", "read_rankings"]
 
 
 def read_rankings(
-    folder: Path, user_ids: UserIds, item_ids: ItemIds, k: int
+    folder: Path, user_ids: UserIds, item_ids: ItemIds, k: int, *, longest: int = 0
 ) -> dict[str, dict[int, NDArray[np.int32]]]:
     """Read all lists of a folder: model -> seed -> items, ``(n_users, k)``; see `read_list`.
 
@@ -28,11 +28,13 @@ def read_rankings(
     found: dict[str, dict[int, NDArray[np.int32]]] = {}
     names = [(*path.stem.rpartition("-seed-")[::2], path) for path in folder.glob("*.parquet")]
     for model, seed, path in sorted((m, int(s), p) for m, s, p in names if s.isdecimal()):
-        found.setdefault(model, {})[seed] = read_list(path, user_ids, item_ids, k)
+        found.setdefault(model, {})[seed] = read_list(path, user_ids, item_ids, k, longest=longest)
     return found
 
 
-def read_list(path: Path, user_ids: UserIds, item_ids: ItemIds, k: int) -> NDArray[np.int32]:
+def read_list(
+    path: Path, user_ids: UserIds, item_ids: ItemIds, k: int, *, longest: int = 0
+) -> NDArray[np.int32]:
     """Read one ranking: item numbers of every user, best first, ``(n_users, k)``, -1 where empty.
 
     Args:
@@ -40,23 +42,55 @@ def read_list(path: Path, user_ids: UserIds, item_ids: ItemIds, k: int) -> NDArr
         user_ids: whose lists are wanted; others in the file are left out.
         item_ids: what the lists hold.
         k: places that are read.
+        longest: places that somebody's list must have at least.
 
     Raises:
-        ArtifactError: the file lacks a column, or names an item that is not known.
+        ArtifactError: the file lacks a column, names an item that is not known, or a user's list
+            has an item twice or other ranks than 1 to its length; or all lists are too short.
     """
     table = read_parquet(path)
     lacking = {"user_id", "rank", "item_id"} - set(table.column_names)
     if lacking:
         raise ArtifactError(f"{path}: lacks the columns {sorted(lacking)}; evaluate again")
     users = user_ids.find(table["user_id"].to_numpy())
-    items = item_ids.find(table["item_id"].to_numpy())
-    ranks = table["rank"].to_numpy()
-    if (items < 0).any() or (ranks < 1).any():
-        raise ArtifactError(f"{path}: holds unknown items or ranks below 1; evaluate again")
+    wanted = users >= 0
+    users, ranks = users[wanted], table["rank"].to_numpy()[wanted]
+    items = item_ids.find(table["item_id"].to_numpy()[wanted])
+    if why := _broken(users, items, ranks, user_ids, longest):
+        raise ArtifactError(f"{path}: {why}; evaluate again")
     lists = np.full((len(user_ids), k), -1, dtype=np.int32)
-    asked = (users >= 0) & (ranks <= k)
-    lists[users[asked], ranks[asked] - 1] = items[asked]
+    read = ranks <= k
+    lists[users[read], ranks[read] - 1] = items[read]
     return lists
+
+
+def _broken(
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    ranks: NDArray[Any],
+    user_ids: UserIds,
+    longest: int,
+) -> str | None:
+    """What is wrong with the rows ``(n,)`` of a file, if anything."""
+    if (items < 0).any():
+        return f"{(items < 0).sum():,} rows of items that the data do not know"
+    if not np.issubdtype(ranks.dtype, np.integer):
+        return f"ranks of type {ranks.dtype}, expected whole numbers"
+    order, lengths = np.lexsort((ranks, users)), np.bincount(users)
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    wrong = ranks[order] != np.arange(len(ranks)) - starts + 1
+    if wrong.any():
+        (user,) = user_ids.ids(users[order][wrong][:1])
+        return f"ranks of user {user} are not 1 to the length of the list, each once"
+    twice = np.ones(len(items), dtype=np.bool_)
+    pairs = users.astype(np.int64) * (items.max(initial=0) + 1) + items
+    twice[np.unique(pairs, return_index=True)[1]] = False
+    if twice.any():
+        (user,) = user_ids.ids(users[twice][:1])
+        return f"the list of user {user} has an item twice"
+    if ranks.max(initial=0) < longest:
+        return f"no list is longer than {ranks.max(initial=0)}, expected {longest}"
+    return None
 
 
 def measure_lists(lists: Lists, truth: Ragged, metrics: Sequence[str]) -> Measured:

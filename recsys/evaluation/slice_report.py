@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from recsys.evaluation.certainty import LEVEL, Interval
+from recsys.evaluation.certainty import LEVEL, Interval, holm
 from recsys.evaluation.groups import Unit
 
-__all__ = ["DRAWS", "NAMES", "Gap", "Slice", "SliceReport"]
+__all__ = ["DRAWS", "NAMES", "Gap", "Slice", "SliceReport", "Worst"]
 
-DRAWS = 2_000  # of the bootstrap
+DRAWS = 2_000  # of the bootstrap; fewer where users and slices are many
 ENOUGH = 30  # users: with fewer a slice is shown, but not called the worst
+SINGLE = "Intervals are of each slice by itself, not corrected for there being several."
 NAMES: dict[Unit, tuple[str, str]] = {"users": ("ndcg", "recall"), "rows": ("gain", "hit")}
 
 
@@ -25,6 +26,8 @@ class Slice:
         users: whose these are.
         count: how many users or rows.
         metrics: model -> metric such as ``"gain@10"`` -> mean with its interval.
+        p: model -> of no difference from all together by the first metric, two-sided; not corrected
+            for the number of slices.
     """
 
     grouping: str
@@ -33,6 +36,23 @@ class Slice:
     users: int
     count: int
     metrics: dict[str, dict[str, Interval]]
+    p: dict[str, float]
+
+
+class Worst(NamedTuple):
+    """The slice that a model serves worst.
+
+    Attributes:
+        slice: clearly worse than all together.
+        value: the model's figure there.
+        overall: its figure for all.
+        p: of no difference, corrected for all slices looked at.
+    """
+
+    slice: Slice
+    value: Interval
+    overall: Interval
+    p: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class SliceReport:
         gaps: of groupings with at least two groups.
         left_out: grouping -> groups that are not shown.
         k: length of list.
+        draws: of the bootstrap.
     """
 
     overall: tuple[Slice, ...]
@@ -64,32 +85,44 @@ class SliceReport:
     gaps: tuple[Gap, ...]
     left_out: dict[str, int]
     k: int
+    draws: int = DRAWS
 
-    def worst(self, model: str) -> tuple[Slice, Interval, Interval] | None:
-        """The slice that a model serves worst, with its figure and the overall one.
+    @property
+    def looked_at(self) -> list[Slice]:
+        """The slices of enough users to be called the worst: at least 30."""
+        return [one for one in self.slices if one.users >= ENOUGH]
 
-        Of the slices of at least 30 users, the one whose upper bound is the smallest share of the
-        model's mean over all; None where no upper bound lies below that mean.
+    def worst(self, model: str) -> Worst | None:
+        """The slice that a model serves worst.
+
+        Of the slices that are worse than all together by a p that is corrected for the number of
+        slices looked at (Holm), the one whose upper bound is the smallest share of the model's mean
+        over all; None where there is no such slice.
         """
         whole = {one.unit: one.metrics[model] for one in self.overall}
-        found: list[tuple[float, Slice, Interval, Interval]] = []
-        for one in self.slices:
+        found: list[tuple[float, Worst]] = []
+        corrected = holm([one.p[model] for one in self.looked_at])
+        for one, p in zip(self.looked_at, corrected, strict=True):
             name = f"{NAMES[one.unit][0]}@{self.k}"
             value, overall = one.metrics[model][name], whole[one.unit][name]
-            if one.users >= ENOUGH and value.high < overall.mean:
-                found.append((value.high / overall.mean, one, value, overall))
-        return min(found, key=lambda entry: entry[0])[1:] if found else None
+            if p <= 1 - LEVEL and value.mean < overall.mean:
+                found.append((value.high / overall.mean, Worst(one, value, overall, p)))
+        return min(found, key=lambda entry: entry[0])[1] if found else None
 
     def worst_line(self, model: str) -> str:
         """The same in one sentence."""
-        worst = self.worst(model)
+        worst, n = self.worst(model), len(self.looked_at)
         if worst is None:
-            return f"No slice is served clearly worse than all together by {model}."
-        one, value, overall = worst
+            return (
+                f"No slice is served clearly worse than all together by {model} "
+                f"(Holm over {n} slices)."
+            )
+        one, value, overall, p = worst
+        least = "< 0.0001" if p < 0.0001 else f"{p:.4f}"
         return (
             f"Worst slice of {model}: {one.grouping} {one.value}, {one.users:,} users: "
             f"{NAMES[one.unit][0]}@{self.k} {value.mean:.4f} ({value.low:.4f} to {value.high:.4f}) "
-            f"against {overall.mean:.4f} overall."
+            f"against {overall.mean:.4f} overall (p {least} after Holm over {n} slices)."
         )
 
     def as_dict(self, model: str) -> dict[str, Any]:
@@ -99,18 +132,21 @@ class SliceReport:
             "schema": 1,
             "k": self.k,
             "level": LEVEL,
-            "draws": DRAWS,
+            "draws": self.draws,
+            "looked_at": len(self.looked_at),
             "overall": [_plain(one) for one in self.overall],
             "slices": [_plain(one) for one in self.slices],
             "gaps": [vars(gap) | {"gap": gap.gap._asdict()} for gap in self.gaps],
             "left_out": self.left_out,
-            "worst": None if worst is None else {"model": model} | _plain(worst[0]),
+            "worst": None
+            if worst is None
+            else {"model": model, "p_holm": worst.p} | _plain(worst.slice),
         }
 
     def markdown(self, model: str) -> str:
         """The content of ``slices.md``: a table of slices, one of gaps, the worst slice."""
         models = list(self.overall[0].metrics)
-        lines = [f"# Slices\n\n{self.worst_line(model)}\n"]
+        lines = [f"# Slices\n\n{self.worst_line(model)}\n", f"{SINGLE}\n"]
         for unit, names in NAMES.items():
             shown = [one for one in (*self.overall, *self.slices) if one.unit == unit]
             heads = [f"{model} {name}@{self.k}" for model in models for name in names]

@@ -19,6 +19,13 @@ The gap of a grouping is the largest less the smallest mean of its groups. With 
 ``max_g e_g - min_g e_g``, its interval is ``gap - c`` (at least 0) to ``gap + c``: no two groups
 differ by more from what was measured, whichever turn out largest and smallest (the reasoning of
 Tukey's range test). An interval that begins at 0 means: no difference that could be told.
+
+Whether a slice is served worse than all together is asked of many slices at once. Its two-sided p
+is that of ``d / s`` under the normal distribution, d being the mean of the slice less that of all,
+and s the larger of two standard errors: that of d over the draws, and that of the mean over all N
+units times ``sqrt(N / n)``, which n units would have with the spread of all (the few users of a
+slice of whom none, or one, got anything right look more alike than they are). The p values are
+corrected by Holm over the slices looked at (`SliceReport.worst`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, stats
 
 from recsys.data.tasks import Task
 from recsys.evaluation.certainty import LEVEL, Interval, interval, user_weights
@@ -39,6 +46,9 @@ __all__ = ["Lists", "measure_slices"]
 
 Lists = Mapping[str, Mapping[int, NDArray[np.integer[Any]]]]  # model -> seed -> items (u, k_max)
 
+ROUNDING = 1e-12
+FEWEST_DRAWS = 250
+MOST_SUMMED = 5_000_000_000  # values, over all draws: a minute; then draws are fewer
 ROWS = 100_000  # held-out rows looked up in lists at a time
 Columns = tuple[str, str]  # model and metric
 
@@ -65,20 +75,25 @@ def measure_slices(
         for grouping in (*everybody, *groupings)
     ]
     whole = sparse.hstack([table.sums for table in tables], format="csc").T.tocsr()
-    weights = user_weights(len(task.users), DRAWS, seed)
+    draws_made = min(DRAWS, max(FEWEST_DRAWS, MOST_SUMMED // whole.nnz))
+    weights = user_weights(len(task.users), draws_made, seed)
     drawn = np.concatenate([(whole @ block.T).T for block in weights])
     starts = np.cumsum([0, *(table.sums.shape[1] for table in tables)])
     slices: list[list[Slice]] = []
     gaps: list[Gap] = []
+    whole_of: dict[Unit, _Whole] = {}
     for table, start, stop in zip(tables, starts[:-1], starts[1:], strict=True):
         columns = list(values[table.grouping.unit])
         means, draws = table.means(drawn[:, start:stop])
-        slices.append(_slices(table, columns, means, draws))
+        all_units = whole_of.setdefault(
+            table.grouping.unit, _Whole(table.totals[0, 0], means[0], draws[:, 0])
+        )
+        slices.append(_slices(table, columns, means, draws, all_units))
         gaps += _gaps(table.grouping, columns, means, draws)
     overall = tuple(one for group in slices[: len(NAMES)] for one in group)
     rest = tuple(one for group in slices[len(NAMES) :] for one in group)
     left_out = {grouping.name: grouping.left_out for grouping in groupings if grouping.left_out}
-    return SliceReport(overall, rest, tuple(gaps), left_out, k)
+    return SliceReport(overall, rest, tuple(gaps), left_out, k, draws_made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +126,39 @@ class _Table:
         return self.totals[:, 1:] / self.totals[:, :1], draws[..., 1:] / units
 
 
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """All units: how many, their means ``(c,)``, and these in each draw ``(d, c)``."""
+
+    n: float
+    means: NDArray[np.float64]
+    draws: NDArray[np.float64]
+
+    def p(
+        self, n: NDArray[np.float64], means: NDArray[np.float64], draws: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Two-sided p of ``n`` ``(g,)`` units with these means ``(g, c)``, draws ``(d, g, c)``."""
+        apart = means - self.means
+        drawn = np.nanstd(draws - self.draws[:, None], axis=0)
+        alike = self.draws.std(axis=0) * np.sqrt(self.n / n)[:, None]
+        errors = np.maximum(np.maximum(drawn, alike), ROUNDING)
+        found: NDArray[np.float64] = 2 * stats.norm.sf(np.abs(apart) / errors)
+        return found
+
+
 def _slices(
     table: _Table,
     columns: Sequence[Columns],
     means: NDArray[np.float64],
     draws: NDArray[np.float64],
+    whole: _Whole,
 ) -> list[Slice]:
     found = []
+    p = whole.p(table.totals[:, 0], means, draws)
     for group, label in enumerate(table.grouping.labels):
         users, count = int(table.users[group]), int(table.totals[group, 0])
         metrics: dict[str, dict[str, Interval]] = {}
+        differs: dict[str, float] = {}
         for c, (model, metric) in enumerate(columns):
             of_group = draws[:, group, c]
             seen = of_group[~np.isnan(of_group)]
@@ -128,8 +166,9 @@ def _slices(
             if value.mean == 0:
                 value = value._replace(high=1 - ((1 - LEVEL) / 2) ** (1 / users))
             metrics.setdefault(model, {})[metric] = value
+            differs.setdefault(model, float(p[group, c]))  # by the first metric
         name, unit = table.grouping.name, table.grouping.unit
-        found.append(Slice(name, label, unit, users, count, metrics))
+        found.append(Slice(name, label, unit, users, count, metrics, differs))
     return found
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "BEYOND",
     "Against",
     "PerSeed",
+    "Results",
     "comparison_markdown",
     "comparison_table",
     "models_summary",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 PerSeed = Mapping[int, Mapping[str, float]]  # seed -> name such as "ndcg@10" -> value
+Results = dict[str, dict[int, dict[str, float]]]  # model -> the same
 
 NARROW = ("ndcg@10", "recall_capped@20", "hr@10", "coverage@10", "fit_seconds")  # 80 columns
 WIDE = (
@@ -49,7 +51,7 @@ class Against(NamedTuple):
     """The column of verdicts: whether each model is better than one of them."""
 
     reference: str
-    verdicts: Mapping[str, str]  # model -> "better", "worse" or "cannot tell"
+    verdicts: Mapping[str, str]  # model -> "better", "worse", "same" or "cannot tell"
 
     @property
     def heading(self) -> str:

@@ -26,8 +26,9 @@ class Scorer(Protocol):
 class DenseRanker:
     """Ranks all items by a scorer, in blocks of users.
 
-    A user without a history is ranked by popularity (a history of nothing scores all items alike,
-    and the order of their numbers is no recommendation), and items that cannot be scored come last.
+    A user of whose history the scorer knows nothing (there is none, or no item of it has content)
+    is ranked by popularity: all scores are alike then, and the order of the items' numbers is no
+    recommendation. Items that cannot be scored come last.
 
     Attributes:
         name: in tables, such as ``"ease"``.
@@ -70,11 +71,12 @@ class DenseRanker:
 
     def _scores(self, queries: Queries) -> NDArray[np.float32]:
         scores = self.scorer.scores(queries)
+        alike = scores.min(axis=1) == scores.max(axis=1)
         unknown = self.counts == 0 if self.scorable is None else ~self.scorable
         if unknown.any():
             scores[:, unknown] = scores.min(axis=1, keepdims=True) - 1
         if not self.anybody:
-            scores[queries.histories.lengths == 0] = self.counts
+            scores[alike | (queries.histories.lengths == 0)] = self.counts
         return scores
 
     def _check(self, queries: Queries) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,16 @@ from sklearn.preprocessing import StandardScaler
 
 from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
 from recsys.recommenders.content_features import block_features
 from recsys.recommenders.dense import DenseRanker
-from recsys.recommenders.popularity import fit_decayed_popularity
+from recsys.recommenders.popularity import row_worths
 from recsys.recommenders.ranker import Abilities, Queries
 
 __all__ = ["fit_logistic", "fit_random"]
 
-MOST = 20_000  # rows of the log that the regression sees
+MOST = 20_000  # rows of the log that the regression sees,
+EXAMPLES = 5  # and at most one in so many: the others say what is popular
 
 # Of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014).
 STEP, FIRST, SECOND = (
@@ -53,19 +56,20 @@ def fit_logistic(
     unit variance. Rows of the log stand against items drawn at random.
 
     Args:
-        train: what to learn from; at most 20,000 of its rows are drawn.
+        train: what to learn from; a fifth of its rows, at most 20,000, are drawn; the others say
+            what is popular.
         seed: of the rows and the negatives drawn.
         blocks: content of all items; without any it is a blend of two popularities.
         negatives: items drawn for each row.
         own_clocks: times are an order within each user; see `fit_decayed_popularity`.
     """
     known = train.item_counts() > 0
-    lately = fit_decayed_popularity(train, own_clocks=own_clocks).counts
-    plain = np.log1p(np.stack([train.item_counts(), lately], axis=1))
+    worth = np.stack([np.ones(len(train)), row_worths(train, own_clocks=own_clocks)], axis=1)
     parts = tuple(block_features(block, known).astype(np.float64) for block in blocks)
-    features, taken = _examples(train, plain, parts, negatives, np.random.default_rng(seed))
+    features, taken = _examples(train, worth, parts, negatives, np.random.default_rng(seed))
     scaler = StandardScaler().fit(features)
     model = LogisticRegression().fit(scaler.transform(features), taken)
+    plain = np.log1p(_sums(train.items, worth, train.n_items))
     scorer = _Logistic(plain, parts, model.coef_[0] / scaler.scale_)
     scorable = np.any([known, *(block.present for block in blocks)], axis=0)
     abilities = Abilities(True, bool(blocks))
@@ -74,42 +78,68 @@ def fit_logistic(
 
 def _examples(
     train: Interactions,
-    plain: NDArray[np.float64],
+    worth: NDArray[np.float64],
     parts: Sequence[NDArray[np.float64]],
     negatives: int,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Features ``(n, 2 + n_blocks)`` of rows and of negatives, and which were taken ``(n,)``."""
-    rows = np.sort(random.permutation(len(train))[:MOST])
-    users = np.repeat(train.users[rows], 1 + negatives)
-    drawn = random.choice(np.flatnonzero(plain[:, 0] > 0), (len(rows), negatives))
-    items = np.concatenate([train.items[rows, None], drawn], axis=1)
-    keys = train.users.astype(np.int64) * train.n_items + train.items
-    taken = np.isin(users.astype(np.int64) * train.n_items + items.ravel(), keys)
-    history = train.histories().matrix(train.n_items)
-    others = np.maximum(train.user_counts()[users] - taken, 1)
-    columns = []
-    for part in parts:
-        sums = history @ part  # (n_users, dim)
-        itself = taken * np.square(part[items.ravel()]).sum(axis=1)  # is no evidence for itself
-        columns.append((_dots(sums, part, users, items.ravel()) - itself) / others)
-    return np.column_stack([plain[items.ravel()], *columns]), taken
+    """Features ``(n, 2 + n_blocks)`` of rows and of negatives, and which were taken ``(n,)``.
+
+    Popularity is that of the rows that are no examples: a row counted in its own item's popularity
+    would give itself away, and so would a row left out of its own item's alone.
+    """
+    chosen = np.zeros(len(train), dtype=np.bool_)
+    chosen[random.permutation(len(train))[: min(MOST, -(-len(train) // EXAMPLES))]] = True
+    plain = np.log1p(_sums(train.items[~chosen], worth[~chosen], train.n_items))
+    users = train.users[chosen]
+    drawn = random.choice(np.unique(train.items), (len(users), negatives))
+    items = np.concatenate([train.items[chosen, None], drawn], axis=1)
+    took = np.isin(_keys(users[:, None], items, train), _keys(train.users, train.items, train))
+    likeness = _likeness(train.histories(), users, items, took, parts)
+    features = np.concatenate([plain[items], likeness], axis=2)
+    taken = np.zeros(items.shape, dtype=np.bool_)
+    taken[:, 0] = True
+    kept = taken | ~took  # what was drawn and had been taken is no negative
+    return features[kept], taken[kept]
 
 
-def _dots(
-    users: NDArray[np.float64],
-    items: NDArray[np.float64],
-    rows: NDArray[np.int32],
-    columns: NDArray[np.int32],
+def _likeness(
+    histories: Ragged,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    taken: NDArray[np.bool_],
+    parts: Sequence[NDArray[np.float64]],
     at_once: int = 1_024,
 ) -> NDArray[np.float64]:
-    """``users[rows] . items[columns]``, ``(n,)``."""
-    starts = range(0, len(rows), at_once)
-    blocks = [
-        np.einsum("nd,nd->n", users[rows[s : s + at_once]], items[columns[s : s + at_once]])
-        for s in starts
-    ]
-    return np.concatenate(blocks)
+    """Mean cosines of items ``(n, m)`` with the others that their users took, in blocks of users.
+
+    Returns:
+        ``(n, m, n_blocks)``.
+    """
+    found = np.zeros((*items.shape, len(parts)))
+    for start in range(0, len(users) if parts else 0, at_once):
+        rows = slice(start, start + at_once)
+        history = histories.take(users[rows]).matrix(len(parts[0]))
+        lengths = np.diff(history.indptr)[:, None]
+        for number, part in enumerate(parts):
+            vectors = part[items[rows]]
+            cosines = np.einsum("nd,nmd->nm", history @ part, vectors)
+            cosines -= taken[rows] * np.square(vectors).sum(axis=2)
+            found[rows, :, number] = cosines / np.maximum(lengths - taken[rows], 1)
+    return found
+
+
+def _keys(
+    users: NDArray[np.int32], items: NDArray[np.int32], train: Interactions
+) -> NDArray[np.int64]:
+    """One number for each user and item."""
+    keys: NDArray[np.int64] = users.astype(np.int64) * train.n_items + items
+    return keys
+
+
+def _sums(of: NDArray[Any], worth: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """The columns of ``worth`` summed over the rows of each of ``n``, ``(n, columns)``."""
+    return np.stack([np.bincount(of, column, minlength=n) for column in worth.T], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +171,7 @@ class _Logistic:
 
     def scores(self, queries: Queries) -> NDArray[np.float32]:
         history = queries.histories.matrix(len(self.plain))
-        lengths = np.maximum(queries.histories.lengths, 1)[:, None]
+        lengths = np.maximum(np.diff(history.indptr), 1)[:, None]
         scores = np.tile(self.plain @ self.weights[:2], (len(queries), 1))
         for part, weight in zip(self.parts, self.weights[2:], strict=True):
             scores += weight * ((history @ part) / lengths) @ part.T

@@ -10,8 +10,9 @@ from recsys.errors import ConfigError
 from recsys.recommenders.dense import DenseRanker
 from recsys.recommenders.ranker import Abilities, Queries
 
-__all__ = ["fit_decayed_popularity", "fit_popularity"]
+__all__ = ["fit_decayed_popularity", "fit_popularity", "row_worths"]
 
+HALF_LIFE = 0.1
 SHORTEST = 0.01  # half-life: the oldest row then weighs 2**-100, which float32 can hold
 
 
@@ -22,7 +23,7 @@ def fit_popularity(train: Interactions) -> DenseRanker:
 
 
 def fit_decayed_popularity(
-    train: Interactions, *, half_life: float = 0.1, own_clocks: bool = False
+    train: Interactions, *, half_life: float = HALF_LIFE, own_clocks: bool = False
 ) -> DenseRanker:
     """Rank items by their training rows, each worth the less the older it is.
 
@@ -43,9 +44,17 @@ def fit_decayed_popularity(
         raise ConfigError(
             f"decayed-popularity: half_life = {half_life}, expected at least {SHORTEST}"
         )
-    worth = np.exp2(-_ages(train, own_clocks=own_clocks) / half_life)
+    worth = row_worths(train, half_life=half_life, own_clocks=own_clocks)
     counts = np.bincount(train.items, worth, minlength=train.n_items)
     return DenseRanker("decayed-popularity", Abilities(True, False), _Counts(counts), counts)
+
+
+def row_worths(
+    train: Interactions, *, half_life: float = HALF_LIFE, own_clocks: bool = False
+) -> NDArray[np.float64]:
+    """What each row counts for decayed popularity, in (0, 1], ``(n,)``."""
+    worth: NDArray[np.float64] = np.exp2(-_ages(train, own_clocks=own_clocks) / half_life)
+    return worth
 
 
 def _ages(train: Interactions, *, own_clocks: bool) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ COLOURS = {
     "better": "#228833",
     "worse": "#BBBBBB",
     "cannot tell": "#CCBB44",
+    "same": "#66CCEE",
     "ours": "#4477AA",
     "other": "#EE6677",
 }

@@ -28,7 +28,8 @@ RIDGE_UP_TO = 20_000  # items, if it is not asked for: a minute or two on one co
 
 logger = logging.getLogger(__name__)
 
-BY_USERS = ("popularity", "decayed-popularity", "item-knn", "als", "bpr", "ease")
+FLOORS = ("random", "popularity", "decayed-popularity", "logistic")
+BY_USERS = ("item-knn", "als", "bpr", "ease")
 BY_CONTENT = ("content-cosine", "content-ridge")
 
 
@@ -39,8 +40,10 @@ def baselines_of(config: Config) -> tuple[str, ...]:
     """
     if config.evaluation.baselines is not None:
         return config.evaluation.baselines
-    others = ("random",) if config.split.protocol == "cold-items" else BY_USERS
-    return (*others, *(BY_CONTENT if config.content else ()))
+    content = BY_CONTENT if config.content else ()
+    if config.split.protocol == "cold-items":
+        return ("random", *(("logistic", *content) if content else ()))
+    return (*FLOORS, *BY_USERS, *content)
 
 
 def baselines_stage(run: Run) -> Stage:

@@ -11,15 +11,14 @@ from recsys.content.saved import load_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
-from recsys.errors import ConfigError
 from recsys.evaluation.aspects import Aspects, measure_beyond
+from recsys.evaluation.groups import check_columns
 from recsys.evaluation.saved_lists import read_list
+from recsys.evaluation.table import Results
 from recsys.stages.baselines import RANKINGS
 from recsys.stages.run import Run
 
 __all__ = ["with_beyond"]
-
-Results = dict[str, dict[int, dict[str, float]]]
 
 
 def with_beyond(
@@ -63,11 +62,7 @@ def _categories(
     """The column that the config names, else the first content of categories, else nothing."""
     column = config.evaluation.categories
     if column is not None:
-        if column not in dataset.items.columns:
-            known = ", ".join(map(str, dataset.items.columns)) or "none"
-            raise ConfigError(
-                f"evaluation.categories: the catalogue has no column {column!r}; it has: {known}"
-            )
+        check_columns((), dataset, column)
         contents = labels(dataset.items[[column]])
         encoded = CategoryEncoder.fit(contents).encode(contents)
         return ContentBlock(column, encoded.vectors, encoded.present)

@@ -14,13 +14,12 @@ from recsys.content.user_attributes import load_user_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.splits import Split
+from recsys.data.tasks import Task
 from recsys.errors import ConfigError
-from recsys.evaluation.blending import learn_weights
-from recsys.evaluation.certainty import certainty
-from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.evaluation.metrics import PerUser
-from recsys.evaluation.table import comparison_markdown, models_summary
-from recsys.files import read_json, write_json
+from recsys.evaluation.blending import LEARNT_FROM, learn_weights, some_users
+from recsys.evaluation.evaluate import Evaluation, evaluate_ranker
+from recsys.evaluation.table import Results
+from recsys.files import read_json
 from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
 from recsys.recommenders.baselines import BASELINES
@@ -29,18 +28,17 @@ from recsys.recommenders.ranker import Ranker
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.baselines import load_results, save_ranking
 from recsys.stages.command import Command
-from recsys.stages.evaluate import METRICS_FILE
+from recsys.stages.evaluate import METRICS_FILE, write_report
 from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data
 from recsys.stages.run import Run
+from recsys.stages.scrutiny import check_training
 from recsys.stages.stage import Record, Stage, perform
 from recsys.towers.saved import load_towers
 
-__all__ = ["blend", "results_of"]
+__all__ = ["blend"]
 
 ALIKE, WEIGHTED = "blend-reciprocal-rank", "blend-weighted"
-Results = dict[str, dict[int, dict[str, float]]]
-Measured = dict[str, dict[int, dict[str, PerUser]]]
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,8 @@ def blend(
         tell: told of every stage.
 
     Returns:
-        What ``report/metrics.json`` holds: as of any run, with the ``weights`` of every seed and
-        what can be told of ``blend-weighted`` ``against`` each of the others.
+        What ``report/metrics.json`` holds: as of any run, the baselines of the first one included,
+        with the ``weights`` of every seed; ``verdicts`` hold each model against ``blend-weighted``.
 
     Raises:
         ArtifactError: a folder is not that of a finished run.
@@ -87,24 +85,17 @@ def blend(
     if len(runs) + len(baselines) < 2:
         raise ConfigError("blend: name at least two runs, or one --with a baseline")
     _check_same(commands)
-    settings = _settings(commands[0].run, baselines)
+    chosen, _ = load_results(commands[0].run.folder("baselines"))
+    settings = _settings(commands[0].out, chosen, baselines)
     named = _named(commands)
-    _check_names([ALIKE, WEIGHTED, *(name for _, name in named), *settings])
+    _check_names([ALIKE, WEIGHTED, *(name for _, name in named), *chosen])
     parts = [_part(command.run, name, out) for command, name in named]
     for part in parts:
         if part.unrefit is not part.run:
             perform_stages(part.unrefit, ("prepare", "embed", "train"), tell=tell)
-    stage = _stage(parts, settings, out, commands[0].report())
+    stage = _stage(parts, settings, out)
     tell(perform(stage, force=force))
     return dict(read_json(stage.folder / METRICS_FILE))
-
-
-def results_of(report: dict[str, Any]) -> Results:
-    """Model -> seed -> metric -> value, out of a report."""
-    return {
-        model: {int(seed): values for seed, values in found["per_seed"].items()}
-        for model, found in report["models"].items()
-    }
 
 
 def _check_same(commands: Sequence[Command]) -> None:
@@ -123,14 +114,13 @@ def _check_same(commands: Sequence[Command]) -> None:
                 )
 
 
-def _settings(run: Run, baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of each baseline what the run chose for it."""
-    chosen, _ = load_results(run.folder("baselines"))
+def _settings(out: Path, chosen: Results, baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Of each baseline what the run in ``out`` chose for it."""
     settings = {}
     for name in baselines:
         if name not in chosen:
             known = ", ".join(chosen) or "none"
-            raise ConfigError(f"blend: --with {name}: the baselines of {run.out} are: {known}")
+            raise ConfigError(f"blend: --with {name}: the baselines of {out} are: {known}")
         values = next(iter(chosen[name].values()))
         settings[name] = {key: values[key] for key in BASELINES[name].grid[0]}
     return settings
@@ -164,36 +154,29 @@ def _part(run: Run, name: str, out: Path) -> _Part:
     return _Part(name, run, Run(config, out / "parts" / name, run.seeds, vectors=vectors))
 
 
-def _stage(
-    parts: Sequence[_Part], settings: dict[str, dict[str, Any]], out: Path, first: dict[str, Any]
-) -> Stage:
+def _stage(parts: Sequence[_Part], settings: dict[str, dict[str, Any]], out: Path) -> Stage:
     run = parts[0].run
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
+        warned = check_training(run, dataset, split)
+        task = split.task("test", candidates=run.config.evaluation.candidates)
         results: Results = {}
-        measured: Measured = {}
         weights = {}
         for seed in run.seeds:
             learnt, rankers = _rankers(parts, settings, dataset, split, seed)
             weights[str(seed)] = dict(zip((r.name for r in rankers), learnt, strict=True))
             alike = BlendRanker(ALIKE, rankers, (1.0,) * len(rankers))
-            for ranker in (alike, BlendRanker(WEIGHTED, rankers, learnt), *rankers):
-                task = split.task("test", candidates=run.config.evaluation.candidates)
-                found = evaluate_ranker(ranker, task, ks=run.config.evaluation.ks)
+            voting = (alike, BlendRanker(WEIGHTED, rankers, learnt), *rankers[: len(parts)])
+            for ranker in voting:
+                found = _measure(run, ranker, task)
                 save_ranking(folder, found, seed, dataset.user_ids, dataset.item_ids)
                 results.setdefault(ranker.name, {})[seed] = found.means
-                measured.setdefault(ranker.name, {})[seed] = found.per_user
-        metric = run.config.evaluation.headline
-        pairs = certainty(measured, [metric])[metric].against(WEIGHTED)
-        report = {key: first[key] for key in ("schema", "data", "protocol", "seeds")} | {
-            "models": models_summary(results),
-            "weights": weights,
-            "parts": {part.name: str(part.run.out) for part in parts},
-            "against": {name: pair.swapped().as_dict() for name, pair in pairs.items()},
-        }
-        write_json(folder / METRICS_FILE, report)
-        (folder / "table.md").write_text(comparison_markdown(results), encoding="utf-8")
+        baselines, tried = load_results(run.folder("baselines"))
+        about = {part.name: str(part.run.out) for part in parts}
+        more = {"tuning": tried, "weights": weights, "parts": about}
+        results |= baselines
+        write_report(run, dataset, split, task, results, folder, warned, more=more, blend=WEIGHTED)
         return {"models": list(results), "weights": weights}
 
     return Stage(
@@ -203,13 +186,23 @@ def _stage(
             "parts": [p.name for p in parts],
             "baselines": settings,
             "depth": DEPTH,
+            "learnt_from": LEARNT_FROM,
             "seeds": list(run.seeds),
-            "candidates": run.config.evaluation.candidates,
-            "ks": list(run.config.evaluation.ks),
+            "evaluation": run.config.evaluation.model_dump(mode="json", exclude={"minimum"}),
         },
         reads=(),
         files=_files(parts),
         work=work,
+    )
+
+
+def _measure(run: Run, ranker: Ranker, task: Task) -> Evaluation:
+    return evaluate_ranker(
+        ranker,
+        task,
+        ks=run.config.evaluation.ks,
+        batch_size=run.config.evaluation.batch_size,
+        description=f"evaluating {ranker.name}",
     )
 
 
@@ -220,7 +213,7 @@ def _files(parts: Sequence[_Part]) -> tuple[Path, ...]:
         for part in parts
         for run in (part.run, part.unrefit)
         for seed in run.seeds
-        for name in ("data", "content", "towers", "index")
+        for name in ("data", "content", "towers", "index", "baselines")
     ]
     return tuple(dict.fromkeys(folder for folder in folders if folder.is_dir()))
 
@@ -243,6 +236,7 @@ def _rankers(
     task = split.task("validation", candidates=run.config.evaluation.candidates)
     if not len(task.users):
         raise ConfigError("blend: nobody validates, so that no weights can be learnt")
+    task = some_users(task, LEARNT_FROM)
     lists = [evaluate_ranker(ranker, task, ks=(DEPTH,)).ranked.items for ranker in weighed]
     k = int(run.config.evaluation.headline.partition("@")[2])
     return learn_weights(lists, task.truth.histories().take(task.users), k=k), tuple(tested)

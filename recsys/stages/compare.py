@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group
+from rich import box
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,16 +15,16 @@ from recsys.data.dataset import Dataset
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
-from recsys.evaluation.certainty import certainty, holm
+from recsys.evaluation.certainty import Measured, certainty, holm
+from recsys.evaluation.leaks import wrong_figures
 from recsys.evaluation.saved_lists import measure_lists, read_rankings
-from recsys.evaluation.slices import Lists
 from recsys.files import read_json
 from recsys.stages.baselines import RANKINGS
 from recsys.stages.evaluate import METRICS_FILE, TRUTH
 
 __all__ = ["compare_runs", "comparison"]
 
-SHOWN = ("ndcg@10", "recall_capped@20", "hr@10", "mrr@10", "coverage@10")
+SHOWN = ("ndcg@10", "recall_capped@20", "hr@10", "mrr@10")  # 80 columns
 
 
 def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     ``why_not`` why their users cannot be paired.
 
     Raises:
-        ArtifactError: a folder holds no report.
+        ArtifactError: a folder holds no report, or one whose figures are not those of its lists.
     """
     found = []
     for run in runs:
@@ -50,35 +51,71 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def comparison(found: Sequence[dict[str, Any]]) -> Group:
-    """Draw the table, a row a model and run, and say below it which run is better."""
+    """Draw the table, a row a model and run, and below it which run is better, model by model.
+
+    Runs are called by the end of their paths, as far as it tells them apart.
+    """
+    names = _names([run["run"] for run in found])
     same = len({(run["digest"], str(run["protocol"])) for run in found}) == 1
-    caption = None if same else "These runs are of different data or splits: not comparable."
-    table = Table(caption=caption)
-    for heading in ("model", "run", *SHOWN):
-        table.add_column(heading, justify="left" if heading in ("model", "run") else "right")
     models = dict.fromkeys(name for run in found for name in run["models"])
+    metrics = [
+        name for name in SHOWN if any(name in of for r in found for of in r["models"].values())
+    ]
+    table = _table(["model", "run", *(name.replace("_", "\n") for name in metrics)], left=2)
     for model in models:
+        shown = model
         for run in found:
             if model in run["models"]:
                 values = run["models"][model]
-                shown = [f"{values[name]:.4f}" if name in values else "-" for name in SHOWN]
-                table.add_row(model, escape(run["run"]), *shown)
-        table.add_section()
-    return Group(table, *(line for run in found[1:] for line in _lines(run)))
+                cells = [_short(values[name]) if name in values else "-" for name in metrics]
+                table.add_row(shown, escape(names[run["run"]]), *cells)
+                shown = ""
+    lines: list[RenderableType] = [table]
+    if not same:
+        lines.append("\nThese runs are of different data or splits: not comparable.")
+    return Group(*lines, *(part for run in found[1:] for part in _verdicts(run, names)))
 
 
-def _lines(run: Mapping[str, Any]) -> list[str]:
+def _verdicts(run: Mapping[str, Any], names: Mapping[str, str]) -> list[RenderableType]:
     """What is to be said of a run held against the first."""
-    ours, paired = escape(run["run"]), run["paired"]
-    theirs = escape(paired["with"])
+    ours, paired = escape(names[run["run"]]), run["paired"]
+    theirs = escape(names[paired["with"]])
     if "why_not" in paired:
-        return [f"{ours} cannot be paired with {theirs}: {escape(paired['why_not'])}"]
-    lines = [f"{ours} against {theirs} by {paired['metric']}, {paired['users']:,} users:"]
+        return [f"\n{ours} cannot be paired with {theirs}: {escape(paired['why_not'])}"]
+    table = _table(["model", "verdict", "difference", "95 %", "p, Holm"], left=2)
     for model, pair in paired["models"].items():
-        verdict = f"[bold]{pair['verdict']}[/bold]"
-        span = f"({pair['low']:+.4f} to {pair['high']:+.4f}), p {pair['p_holm']:.4f} after Holm"
-        lines.append(f"  {escape(model)}: {verdict}, {pair['difference']:+.4f} {span}")
-    return lines
+        ends = f"{pair['low']:+.4f} to {pair['high']:+.4f}"
+        figures = (f"{pair['difference']:+.4f}", ends, f"{pair['p_holm']:.4f}")
+        table.add_row(escape(model), pair["verdict"], *figures)
+    title = f"\n{ours} against {theirs} by {paired['metric']}, {paired['users']:,} users:"
+    return [title, table]
+
+
+def _table(headings: Sequence[str], left: int) -> Table:
+    """An empty table; the first ``left`` columns hold words. What is too wide goes on below."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for place, heading in enumerate(headings):
+        table.add_column(
+            heading,
+            justify="left" if place < left else "right",
+            no_wrap=place != 1,
+            overflow="fold",
+        )
+    return table
+
+
+def _names(runs: Sequence[str]) -> dict[str, str]:
+    """Run -> as much of the end of its path as no other has."""
+    parts = {run: Path(run).parts for run in runs}
+    for n in range(1, max(map(len, parts.values())) + 1):
+        names = {run: str(Path(*of[-n:])) for run, of in parts.items()}
+        if len(set(names.values())) == len(parts):
+            return names
+    return {run: run for run in runs}
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0")
 
 
 def _paired(run: Path, first: Path) -> dict[str, Any]:
@@ -99,12 +136,11 @@ def _paired(run: Path, first: Path) -> dict[str, Any]:
             "why_not": f"{len(truth.values):,} held-out rows, there {len(other.values):,}, "
             "and they are not the same: other data, another split or other users"
         }
-    k = int(metric.split("@")[1])
-    ours, theirs = (_lists(folder, user_ids, item_ids, k) for folder in (run, first))
+    ours, theirs = (_measured(folder, user_ids, item_ids, truth, metric) for folder in (run, first))
     pairs = {}
     for model in [model for model in ours if model in theirs]:
         both = {"ours": ours[model], "theirs": theirs[model]}
-        (pairs[model],) = certainty(measure_lists(both, truth, [metric]), [metric])[metric].pairs
+        (pairs[model],) = certainty(both, [metric])[metric].pairs
     corrected = holm([pair.p for pair in pairs.values()])
     ranks = holm([pair.wilcoxon for pair in pairs.values()])
     models = {
@@ -130,11 +166,22 @@ def _truth(table: Any, user_ids: UserIds, item_ids: ItemIds) -> Ragged:
     return Ragged(np.concatenate([[0], np.cumsum(lengths)]), items[order])
 
 
-def _lists(run: Path, user_ids: UserIds, item_ids: ItemIds, k: int) -> Lists:
-    found: dict[str, Any] = {}
+def _measured(
+    run: Path, user_ids: UserIds, item_ids: ItemIds, truth: Ragged, metric: str
+) -> Measured:
+    """What the lists of a run are worth; the report must say the same."""
+    lists: dict[str, Any] = {}
     for part in ("report", "baselines"):
-        found |= read_rankings(run / part / RANKINGS, user_ids, item_ids, k)
-    return found
+        k = int(metric.split("@")[1])
+        lists |= read_rankings(run / part / RANKINGS, user_ids, item_ids, k)
+    measured = measure_lists(lists, truth, [metric])
+    reported = {
+        model: {int(seed): values for seed, values in found["per_seed"].items()}
+        for model, found in read_json(run / "report" / METRICS_FILE)["models"].items()
+    }
+    for leak in wrong_figures(reported, measured, truth.lengths):
+        raise ArtifactError(f"{run}: {leak}; evaluate again")
+    return measured
 
 
 def _same(ours: Ragged, theirs: Ragged) -> bool:

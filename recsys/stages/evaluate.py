@@ -13,9 +13,16 @@ from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
+from recsys.evaluation.leaks import Leak
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.ratings import rating_baselines, towers_rmse
-from recsys.evaluation.table import BEYOND, Against, comparison_markdown, models_summary
+from recsys.evaluation.table import (
+    BEYOND,
+    Against,
+    Results,
+    comparison_markdown,
+    models_summary,
+)
 from recsys.files import digest_json, write_json
 from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
@@ -26,18 +33,23 @@ from recsys.stages.embed import embed_stage
 from recsys.stages.index import index_stage
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
-from recsys.stages.scrutiny import check_training, scrutinise
+from recsys.stages.scrutiny import SERVED, check_training, scrutinise
 from recsys.stages.stage import Stage, read_record
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["METRICS_FILE", "TRUTH", "below_minimum", "check_evaluation", "evaluate_stage"]
+__all__ = [
+    "METRICS_FILE",
+    "TRUTH",
+    "below_minimum",
+    "check_evaluation",
+    "evaluate_stage",
+    "write_report",
+]
 
 METRICS_FILE = "metrics.json"
 TOWERS = ("two-tower", "two-tower-exact")  # as served, and by exact search
 TRUTH = "truth.parquet"
-
-Results = dict[str, dict[int, dict[str, float]]]
 
 
 def evaluate_stage(run: Run) -> Stage:
@@ -50,27 +62,9 @@ def evaluate_stage(run: Run) -> Stage:
         task = split.task("test", candidates=config.evaluation.candidates)
         baselines, tried = load_results(run.folder("baselines"))
         results = {**_towers_results(run, dataset, task, folder), **baselines}
-        results = with_beyond(run, dataset, split, task, results, folder)
-        _save_truth(folder, task, dataset)
-        scrutiny = scrutinise(run, dataset, split, task, folder, warned)
-        report = {
-            "schema": 1,
-            "data": _about_data(run, dataset, task),
-            "protocol": config.split.model_dump(mode="json", exclude_none=True)
-            | {"candidates": config.evaluation.candidates},
-            "seeds": list(run.seeds),
-            "models": models_summary(results),
-            "tuning": tried,
-            "index": read_record(run.folder("index"))["facts"],
-        }
-        report |= scrutiny.report | _ratings(run, split, task)
-        write_json(folder / METRICS_FILE, report)
-        against = Against(config.evaluation.reference, scrutiny.verdicts)
-        tables = (
-            comparison_markdown(results, against=against),
-            comparison_markdown(results, columns=BEYOND),
-        )
-        (folder / "table.md").write_text("\n".join(tables), encoding="utf-8")
+        more = {"tuning": tried, "index": read_record(run.folder("index"))["facts"]}
+        more |= _ratings(run, split, task)
+        write_report(run, dataset, split, task, results, folder, warned, more=more)
         return {"users": len(task.users), "dropped": task.dropped}
 
     towers = [make(run, seed) for seed in run.seeds for make in (train_stage, index_stage)]
@@ -85,6 +79,63 @@ def evaluate_stage(run: Run) -> Stage:
         files=(),
         work=work,
     )
+
+
+def write_report(
+    run: Run,
+    dataset: Dataset,
+    split: Split,
+    task: Task,
+    results: Results,
+    folder: Path,
+    warned: list[Leak],
+    *,
+    more: dict[str, Any],
+    blend: str | None = None,
+) -> None:
+    """Write all that is said of models: figures, beyond accuracy, certainty, slices, alarms.
+
+    Args:
+        run: whose data, content and baselines are there.
+        dataset: of the run.
+        split: of it.
+        task: that was asked.
+        results: model -> seed -> metric -> value.
+        folder: of the report; it has the lists of all models but the baselines.
+        warned: alarms that were raised before.
+        more: what else ``metrics.json`` holds.
+        blend: the model to slice and to hold the others against; None: the towers, and the
+            ``reference`` of the config.
+    """
+    config = run.config.evaluation
+    reference = blend or config.reference
+    results = with_beyond(run, dataset, split, task, results, folder)
+    _save_truth(folder, task, dataset)
+    scrutiny = scrutinise(
+        run,
+        dataset,
+        split,
+        task,
+        folder,
+        warned,
+        results=results,
+        served=blend or SERVED,
+        reference=reference,
+    )
+    report = {
+        "schema": 1,
+        "data": _about_data(run, dataset, task),
+        "protocol": run.config.split.model_dump(mode="json", exclude_none=True)
+        | {"candidates": config.candidates},
+        "seeds": list(run.seeds),
+        "models": models_summary(results),
+    }
+    write_json(folder / METRICS_FILE, report | more | scrutiny.report)
+    tables = (
+        comparison_markdown(results, against=Against(reference, scrutiny.verdicts)),
+        comparison_markdown(results, columns=BEYOND),
+    )
+    (folder / "table.md").write_text("\n".join(tables), encoding="utf-8")
 
 
 def below_minimum(report: dict[str, Any], minimum: dict[str, float]) -> list[str]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from recsys.content.encoder import ContentBlock
 from recsys.content.user_attributes import load_user_blocks
 from recsys.errors import ConfigError, DataError
-from recsys.evaluation.certainty import certainty, holm
+from recsys.evaluation.certainty import certainty
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.files import write_json
 from recsys.fitting import fit_towers
@@ -71,7 +71,8 @@ def knock_out(
     Returns:
         A row a variant, ``"all real"`` first: ``variant``, ``metric``, ``mean``, ``low`` and
         ``high`` over seeds, and but for the first ``difference`` to all real with the ends of its
-        paired interval ``from`` and ``to`` and a ``verdict``: "better", "worse", "cannot tell".
+        paired interval ``from`` and ``to`` and a ``verdict``: "better", "worse", "same",
+        "cannot tell".
 
     Raises:
         ConfigError: there is no content, or not one of that name.
@@ -89,8 +90,6 @@ def knock_out(
             values = np.load(stage.folder / PER_USER, allow_pickle=False)
             measured.setdefault(variant.label, {})[seed] = {metric: values}
     against = certainty(measured, [metric])[metric].against(REAL)
-    # Only these pairs are asked about: corrected for as many, not for those of all variants.
-    corrected = dict(zip(against, holm([pair.p for pair in against.values()]), strict=True))
     rows = []
     for label, per_seed in measured.items():
         means = [float(values[metric].mean()) for values in per_seed.values()]
@@ -100,7 +99,7 @@ def knock_out(
             found = against[label]
             names = ("difference", "from", "to")
             row |= dict(zip(names, map(float, found.difference), strict=True))
-            row["verdict"] = found._replace(holm=corrected[label]).verdict()
+            row["verdict"] = found.verdict()
         rows.append(row)
     write_json(run.out / FOLDER / "table.json", rows)
     (run.out / FOLDER / "table.md").write_text(knock_out_markdown(rows), encoding="utf-8")

@@ -10,7 +10,7 @@ from recsys.evaluation.groups import check_columns
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["cut_log", "load_data", "prepare_stage"]
+__all__ = ["check_asked_columns", "cut_log", "load_data", "prepare_stage"]
 
 
 # Arguments of ``split``.
@@ -19,12 +19,12 @@ CUTS = ("protocol", "test_fraction", "validation_fraction", "seed", "folds", "fo
 
 def prepare_stage(run: Run) -> Stage:
     """Read, check and split the log; rejected rows go to ``rejected.parquet``."""
-    data, cut = run.config.data, run.config.split
+    data, cut, evaluation = run.config.data, run.config.split, run.config.evaluation
     unused = ("folds", "fold") if cut.folds == 1 else ()
 
     def work(folder: Path) -> dict[str, Any]:
         dataset = Dataset.from_config(data, cut, folder=folder)
-        check_columns(run.config.evaluation.slices, dataset)  # not after hours of training
+        check_columns(evaluation.slices, dataset, evaluation.categories)
         dataset.save(folder)
         parts = cut_log(dataset, cut)
         parts.save(folder)
@@ -72,6 +72,18 @@ def cut_log(dataset: Dataset, config: SplitConfig) -> Split:
         ConfigError: the data set lacks what the protocol needs.
     """
     return split(dataset, **config.model_dump(include=set(CUTS)))
+
+
+def check_asked_columns(run: Run) -> None:
+    """Refuse columns that ``evaluation`` names and the prepared data lack: not after training.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    evaluation = run.config.evaluation
+    if evaluation.slices or evaluation.categories is not None:
+        dataset = Dataset.load(run.folder("data"))
+        check_columns(evaluation.slices, dataset, evaluation.categories)
 
 
 def load_data(run: Run) -> tuple[Dataset, Split]:

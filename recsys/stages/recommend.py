@@ -36,8 +36,11 @@ def recommend_stage(run: Run) -> Stage:
             user_names=user_names,
             item_names=item_names,
         )
-        allowed = None if wishes.candidates is None else read_ids(wishes.candidates, *item_names)
-        users = None if wishes.users is None else read_ids(wishes.users, *user_names)
+        allowed, users = None, None
+        if wishes.candidates is not None:
+            allowed = read_ids(wishes.candidates, recommender.item_ids, *item_names)
+        if wishes.users is not None:
+            users = read_ids(wishes.users, recommender.user_ids, *user_names)
         report = generate(
             recommender,
             folder,

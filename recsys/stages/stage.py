@@ -29,6 +29,15 @@ __all__ = ["RECORD", "Record", "Stage", "inputs_of", "is_fresh", "perform", "rea
 logger = logging.getLogger(__name__)
 
 RECORD = "stage.json"
+MADE_BY = {
+    "data": "prepare",
+    "content": "embed",
+    "towers": "train",
+    "index": "index",
+    "recommendations": "recommend",
+    "baselines": "evaluate",
+    "report": "evaluate",
+}  # folder -> command
 LIBRARIES = ("torch", "numpy", "pandas", "annoy", "implicit", "sentence-transformers")
 
 Facts = dict[str, Any]
@@ -115,7 +124,7 @@ def inputs_of(stage: Stage) -> dict[str, str]:
     digests = {}
     for number, earlier in enumerate(stage.reads):
         record = read_record(earlier.folder)
-        command = f"recsys {earlier.name.split()[0]} CONFIG"
+        command = f"recsys {_made_by(earlier.folder)} CONFIG"
         altered = _altered(earlier.folder, record)
         if altered:
             raise ArtifactError(
@@ -141,12 +150,20 @@ def read_record(folder: Path) -> dict[str, Any]:
         ArtifactError: there is none, or it is not one.
     """
     if not (folder / RECORD).is_file():
-        raise ArtifactError(f"{folder}: not made yet; run the stage that makes it, or `recsys run`")
+        raise ArtifactError(
+            f"{folder}: not made yet; `recsys {_made_by(folder)} CONFIG` makes it, or all that "
+            "is missing `recsys run CONFIG`"
+        )
     record = read_json(folder / RECORD)
     missing = {"stage", "key", "outputs", "facts", "seconds"} - set(record)
     if missing:
         raise ArtifactError(f"{folder / RECORD}: lacks {sorted(missing)}; delete the folder")
     return dict(record)
+
+
+def _made_by(folder: Path) -> str:
+    """The command whose stage writes a folder; what no stage writes, the whole way does."""
+    return MADE_BY.get(folder.name, "run")
 
 
 def _altered(folder: Path, record: Mapping[str, Any]) -> list[str]:

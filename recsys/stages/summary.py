@@ -17,7 +17,7 @@ from recsys.stages.evaluate import METRICS_FILE
 from recsys.stages.recommend import load_recommender
 from recsys.stages.run import Run
 
-__all__ = ["SHOWN_USERS", "print_summary", "similar_table", "user_table"]
+__all__ = ["SHOWN_USERS", "print_models", "print_summary", "similar_table", "user_table"]
 
 GENERATED = "The data are generated, not real: "
 SHOWN_USERS = 3
@@ -35,7 +35,7 @@ def print_summary(
     if run.config.content:
         print_stats(run, console, SHOWN_ITEMS)
         console.print()
-    _print_models(report, console)
+    print_models(report, console)
     recommender = load_recommender(run)
     for user in _some_users(recommender, users):
         console.print(user_table(recommender, user, SHOWN_ITEMS))
@@ -102,7 +102,8 @@ def _print_data(data: Mapping[str, Any], console: Console) -> None:
     console.print()
 
 
-def _print_models(report: Mapping[str, Any], console: Console) -> None:
+def print_models(report: Mapping[str, Any], console: Console) -> None:
+    """Print what a report says of the models: figures, verdicts, beyond accuracy, alarms."""
     if not report["models"]:
         console.print("No user could be evaluated: the test part holds nothing to be guessed.\n")
         return
@@ -118,13 +119,15 @@ def _print_models(report: Mapping[str, Any], console: Console) -> None:
     if about is not None:
         console.print(
             f"Verdicts are by {about['metric']}: paired bootstrap over users and seeds, "
-            f"{1 - about['level']:.2f} after Holm.\n"
+            f"{1 - about['level']:.2f} after Holm over these models.\n"
         )
     if (beyond := trade_off_table(results)) is not None:
         console.print(beyond)
     _print_tuning(report["tuning"], console)
     _print_doubts(report, console)
-    index = report["index"]
+    index = report.get("index")  # a blend has none of its own
+    if index is None:
+        return
     console.print(
         f"The index finds {index['recall']:.1%} of exact search's top {index['k']} while it "
         f"inspects {index['inspected']:.1%} of the items.\n"

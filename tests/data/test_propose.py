@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys.config_file import load_config
+from recsys.content.columns import number_rows
 from recsys.data.dataset import Dataset
 from recsys.data.propose import Proposal, propose
 from recsys.errors import DataError
@@ -221,3 +222,25 @@ def test_ml_100k(shared_data: Path) -> None:
 @pytest.mark.real_data
 def test_beauty_is_a_file_of_sequences(shared_data: Path) -> None:
     assert propose([shared_data / "amazon-beauty" / "Beauty.txt"]).roles is None
+
+
+def test_ratings_and_prices_with_decimal_commas(tmp_path: Path) -> None:
+    stars = ["0,5", "1", "2,5", "4", "4,5", "5"]
+    rows = [f"K{u};F{(u * 7 + n) % 50};2024-0{n + 1}-15;{stars[(u + n) % 6]}"
+            for u in range(30) for n in range(8)]  # fmt: skip
+    log, films = tmp_path / "noten.csv", tmp_path / "filme.csv"
+    log.write_text("\n".join(["kunde;film;zeit;bewertung", *rows]))
+    films.write_text("\n".join(["film;preis", *(f"F{n};{n % 9},{n % 7}5" for n in range(50))]))
+    proposal = propose([log, films])
+    assert roles(proposal)["weight"] == "bewertung"
+    assert proposal.good_from == 4
+    assert "take the # of positive_from = 4 away" in proposal.reasons[-1]
+    assert proposal.content == {"numbers": ("preis",)}
+    (tmp_path / "my.toml").write_text(
+        proposal.toml(relative_to=tmp_path).replace("# positive_from", "positive_from")
+    )
+    config = load_config(tmp_path / "my.toml")
+    data = Dataset.from_config(config.data, config.split)
+    assert set(data.log.weights.tolist()) == {4.0, 4.5, 5.0}
+    (place,) = data.item_ids.numbers(["F8"])
+    assert number_rows(data.items[["preis"]])[place] == (8.15,)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recsys.evaluation.certainty import Certainty, Measured, certainty, holm, user_weights
+from recsys.evaluation.certainty import (
+    Certainty,
+    Measured,
+    certainty,
+    draws_for,
+    holm,
+    user_weights,
+)
 
 Values = NDArray[np.float64]
 
@@ -105,10 +112,13 @@ def test_what_seeds_have_in_common_cancels_out_of_a_difference() -> None:
     assert pair.difference == pytest.approx((0.001, 0.001, 0.001))
 
 
-def test_the_same_lists_cannot_be_told_apart() -> None:
+def test_the_same_lists_are_called_the_same() -> None:
     values = np.random.default_rng(0).random(50)
     (pair,) = judged({"a": [values], "b": [values.copy()]}).pairs
-    assert (pair.p, pair.holm, pair.wilcoxon, pair.verdict()) == (1.0, 1.0, 1.0, "cannot tell")
+    assert (pair.p, pair.holm, pair.wilcoxon, pair.verdict()) == (1.0, 1.0, 1.0, "same")
+    values[:2] = values[:2][::-1]  # the same mean, but not of the same users
+    (pair,) = judged({"a": [values], "b": [np.roll(values, 1)]}).pairs
+    assert pair.verdict() == "cannot tell"
 
 
 def test_p_is_small_just_where_the_interval_leaves_out_zero() -> None:
@@ -133,6 +143,36 @@ def test_equal_models_are_seldom_called_different() -> None:
         wrong += any(pair.verdict() != "cannot tell" for pair in found.pairs)
     assert wrong / 100 <= 0.08  # of six pairs each; without Holm it would be some .2
     assert len(found.pairs) == 6
+
+
+def test_one_reference_is_corrected_for_its_own_pairs_only() -> None:
+    random = np.random.default_rng(10)
+    models = {name: [random.normal(0.1 * n, 1.0, 200)] for n, name in enumerate("abcde")}
+    found = judged(models)
+    everything = {frozenset(pair[:2]): pair for pair in found.pairs}
+    assert [pair.holm for pair in found.pairs] == holm([pair.p for pair in found.pairs])
+    for reference in "ac":
+        against = found.against(reference)
+        p = {m: everything[frozenset((m, reference))] for m in set("abcde") - {reference}}
+        assert set(against) == set(p)
+        alone = holm([p[model].p for model in against])
+        assert [pair.holm for pair in against.values()] == alone
+        ranks = holm([p[model].wilcoxon for model in against])
+        assert [pair.wilcoxon_holm for pair in against.values()] == ranks
+        assert all(pair.holm <= p[model].holm for model, pair in against.items())
+
+
+def test_fewer_draws_of_many_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interval stays where it was, within what the fewer draws allow."""
+    sizes = (1, 20_000, 100_000, 200_000, 10_000_000)
+    assert [draws_for(n) for n in sizes] == [10_000, 10_000, 2_000, 1_000, 1_000]
+    values = np.random.default_rng(1).random(400)
+    (many,) = certainty(of({"a": [values]}), ["m"])["m"].intervals.values()
+    monkeypatch.setattr("recsys.evaluation.certainty.MOST_DRAWN", 400_000)
+    few = certainty(of({"a": [values]}), ["m"])["m"]
+    assert few.draws == 1_000
+    assert few.intervals["a"].low - many.mean == pytest.approx(many.low - many.mean, rel=0.15)
+    assert few.intervals["a"].high - many.mean == pytest.approx(many.high - many.mean, rel=0.15)
 
 
 def test_holm_by_hand() -> None:

@@ -16,10 +16,10 @@ from recsys.errors import DataError
 from recsys.evaluation.leaks import (
     Leak,
     fitted_leaks,
-    impossible,
     oracle_leaks,
     refuse,
     split_leaks,
+    wrong_figures,
 )
 from recsys.evaluation.metrics import judge, ndcg, recall
 
@@ -198,26 +198,30 @@ def test_encoders_fitted_on_test_items_are_refused() -> None:
         refuse(leaks)
 
 
-def test_values_that_no_ranking_reaches_are_refused() -> None:
-    relevant, users = np.array([1, 20, 4]), np.array(["u", "v", "w"])
+def test_figures_of_a_report_that_cannot_be_are_refused() -> None:
+    """Of ideal lists and of bad ones: only what the lists give is taken."""
+    relevant = np.array([1, 20, 4])
+    ideal = {"recall@10": np.array([1, 0.5, 1]), "precision@10": np.array([0.1, 1, 0.4])}
+    lists = {"m": {0: ideal | {"ndcg@10": np.array([0.2, 0.4, 0.0])}}}
+    right = {metric: float(values.mean()) for metric, values in lists["m"][0].items()}
 
-    def told(metric: str, values: list[float]) -> list[Leak]:
-        return impossible({"m": {0: {metric: np.array(values)}}}, relevant, users)
+    def told(**figures: float) -> list[Leak]:
+        of = {name.replace("_", "@"): value for name, value in figures.items()}
+        return wrong_figures({"m": {0: right | {"gini@10": 9.0} | of}}, lists, relevant)
 
-    assert told("recall@10", [1.0, 0.5, 1.0]) == []
-    assert told("precision@10", [0.1, 1.0, 0.4]) == []
-    assert told("ndcg@10", [0.0, 1.0, 1.0 + 1e-15]) == []
-    for metric, values, user in (
-        ("recall@10", [1.0, 0.55, 1.0], "v"),
-        ("precision@10", [0.2, 1.0, 0.4], "u"),
-        ("ndcg@10", [0.0, 1.0, 1.21], "w"),
-        ("mrr@10", [0.0, np.nan, 0.1], "v"),
-        ("hr@10", [-0.1, 0.0, 0.0], "u"),
+    assert told() == [] and wrong_figures({}, lists, relevant) == []
+    for name, value, why in (
+        ("recall_10", 0.9, r"recall@10 0\.9000, no ranking can leave 0 to 0\.8333"),
+        ("precision_10", 0.6, r"no ranking can leave 0 to 0\.5000"),
+        ("ndcg_10", 1.21, r"ndcg@10 1\.2100, no ranking can leave 0 to 1\.0000"),
+        ("ndcg_10", np.nan, "ndcg@10 nan, no ranking"),
+        ("ndcg_10", -0.1, "no ranking"),
+        ("ndcg_10", 0.21, r"seed 0: ndcg@10 0\.2100, its lists give 0\.2000"),
     ):
-        (leak,) = told(metric, values)
-        assert leak.n == 1 and leak.examples[0].startswith(f"user {user}:")
-        with pytest.raises(DataError, match=f"{metric} outside"):
+        (leak,) = told(**{name: value})
+        with pytest.raises(DataError, match=f"leak: m: figures of the report.*{why}"):
             refuse([leak])
+    assert told(ndcg_10=0.3, recall_10=0.1)[0].n == 2
 
 
 def test_beating_the_oracle_of_cold_items_is_warned_of(log: Interactions) -> None:

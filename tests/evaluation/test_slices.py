@@ -219,7 +219,8 @@ def test_worst_slice_is_the_planted_one(task: Task, dataset: Dataset) -> None:
     report = measure_slices({"m": {0: lists}}, task, groupings, k=K)
     worst = report.worst("m")
     assert worst is not None
-    one, value, overall = worst
+    one, value, overall, p = worst
+    assert p < 0.01
     assert (one.grouping, one.value) == ("users.job", "clerk")
     assert value.high < overall.mean
     assert "users.job clerk" in report.worst_line("m")
@@ -232,17 +233,60 @@ def test_worst_slice_is_the_planted_one(task: Task, dataset: Dataset) -> None:
     assert "Not shown of users.job: 1" in report.markdown("m")
 
 
-def test_small_slices_are_not_called_worst() -> None:
-    def one(users: int, high: float) -> Slice:
-        interval = {"m": {"ndcg@5": Interval(high / 2, 0.0, high)}}
-        return Slice("g", str(users), "users", users, users, interval)
+def one(users: int, high: float, p: float = 0.001) -> Slice:
+    interval = {"m": {"ndcg@5": Interval(high / 2, 0.0, high)}}
+    return Slice("g", str(users), "users", users, users, interval, {"m": p})
 
+
+def one_item_each(n: int) -> Task:
+    """Users who each hold out item 0, without a history."""
+    numbers, ones = np.arange(n), np.ones(n, dtype=np.float32)
+    users = np.arange(n, dtype=np.int32)
+    rows = Interactions(users, np.zeros(n, np.int32), numbers, ones, numbers, n, 3)
+    return Task(rows.take(numbers < 0), rows, np.ones(3, dtype=np.bool_), {})
+
+
+def test_small_slices_are_not_called_worst() -> None:
     report = SliceReport((one(100, 1.0),), (one(29, 0.1), one(30, 0.3), one(50, 0.2)), (), {}, 5)
     worst = report.worst("m")
-    assert worst is not None and worst[0].users == 50
-    fine = SliceReport((one(100, 1.0),), (one(30, 0.6),), (), {}, 5)
+    assert worst is not None and worst.slice.users == 50
+    fine = SliceReport((one(100, 1.0),), (one(30, 0.6, p=0.06),), (), {}, 5)
     assert fine.worst("m") is None
-    assert "No slice" in fine.worst_line("m")
+    assert "No slice" in fine.worst_line("m") and "over 1 slices" in fine.worst_line("m")
+
+
+def test_worst_slice_is_corrected_for_those_looked_at() -> None:
+    """p = .02 of one slice tells it; of three, it does not; small slices do not count."""
+    alone = SliceReport((one(100, 1.0),), (one(30, 0.3, p=0.02), one(9, 0.3, p=0.5)), (), {}, 5)
+    worst = alone.worst("m")
+    assert worst is not None and worst.p == pytest.approx(0.02)
+    assert "p 0.0200 after Holm over 1 slices" in alone.worst_line("m")
+    three = (one(30, 0.3, p=0.02), one(40, 0.9, p=0.5), one(50, 0.9, p=0.6))
+    assert SliceReport((one(100, 1.0),), three, (), {}, 5).worst("m") is None
+    better = SliceReport((one(100, 0.2),), (one(30, 0.9, p=0.001),), (), {}, 5)
+    assert better.worst("m") is None
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_slices_by_chance_are_seldom_called_worst(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight groupings of five random groups: uncorrected, many reports would name one."""
+    monkeypatch.setattr("recsys.evaluation.slices.DRAWS", 200)
+    random = np.random.default_rng(11)
+    n, told, single, sims = 200, 0, 0, 25
+    task = one_item_each(n)
+    for number in range(sims):
+        lists = np.where(random.random(n) < share, 0, 1).astype(np.int32)[:, None]
+        groupings = [
+            Grouping(f"g{g}", "users", tuple("01234"), Ragged(np.arange(n + 1), codes))
+            for g, codes in enumerate(random.integers(5, size=(8, n)).astype(np.int32))
+        ]
+        report = measure_slices({"m": {0: lists}}, task, groupings, k=1, seed=number)
+        told += report.worst("m") is not None
+        single += min(s.p["m"] for s in report.looked_at) <= 0.05
+    assert told / sims <= 0.1
+    assert single / sims >= 0.2
 
 
 def test_nothing_found_is_not_taken_for_certain(task: Task, dataset: Dataset) -> None:
@@ -263,9 +307,7 @@ def test_gap_interval_holds_the_truth_and_does_not_see_what_is_chance(
     random = np.random.default_rng(n_groups)
     n, told, covered, seen, sims = 120, 0, 0, 0, 60
     users = np.arange(n, dtype=np.int32)
-    numbers, ones = np.arange(n), np.ones(n, dtype=np.float32)
-    rows = Interactions(users, np.zeros(n, np.int32), numbers, ones, numbers, n, 3)
-    task = Task(rows.take(numbers < 0), rows, np.ones(3, dtype=np.bool_), {})
+    task = one_item_each(n)
     codes = users % n_groups
     names = tuple(map(str, range(n_groups)))
     grouping = Grouping("g", "users", names, Ragged(np.arange(n + 1), codes))

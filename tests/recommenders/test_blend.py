@@ -6,7 +6,8 @@ from suites.ranker_suite import N_ITEMS, RankerSuite, everybody, mixed
 
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
-from recsys.evaluation.blending import learn_weights
+from recsys.data.tasks import Task
+from recsys.evaluation.blending import learn_weights, some_users
 from recsys.recommenders.blend import BlendRanker, fuse
 from recsys.recommenders.ease import fit_ease
 from recsys.recommenders.item_knn import fit_item_knn
@@ -82,3 +83,13 @@ def test_abilities_are_those_of_all_or_of_one() -> None:
     train = mixed()
     blend = BlendRanker("both", (fit_ease(train), fit_item_knn(train)), (1.0, 1.0))
     assert blend.abilities == Abilities(True, False)
+
+
+def test_weights_are_learnt_from_some_users_with_all_their_truth() -> None:
+    log = mixed()
+    task = Task.of(log.take(log.items % 2 == 0), log, np.ones(log.n_items, dtype=np.bool_))
+    assert some_users(task, len(task.users)) is task
+    few = some_users(task, 5)
+    assert len(few.users) == 5
+    assert len(few.truth) == np.isin(task.truth.users, few.users).sum()
+    assert few.history is task.history

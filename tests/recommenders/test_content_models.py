@@ -20,12 +20,13 @@ from suites.ranker_suite import (
 
 from recsys.content.encoder import ContentBlock
 from recsys.data.interactions import Interactions
+from recsys.data.ragged import Ragged
 from recsys.errors import ConfigError, DataError
 from recsys.recommenders import content_models
 from recsys.recommenders.content_features import block_features, block_weights, content_features
 from recsys.recommenders.content_models import fit_content_cosine, fit_content_ridge
 from recsys.recommenders.dense import DenseRanker
-from recsys.recommenders.ranker import Abilities, Ranker
+from recsys.recommenders.ranker import Abilities, Queries, Ranker
 
 BLOCKS = by_colour(N_ITEMS)
 
@@ -155,3 +156,19 @@ def test_what_cannot_be_fitted() -> None:
         fit_content_cosine(mixed(), blocks=())
     with pytest.raises(ConfigError, match=r"regularization = 0 and gamma = 1\.0"):
         fit_content_ridge(mixed(), blocks=BLOCKS, regularization=0)
+
+
+@pytest.mark.parametrize("fit", [fit_content_cosine, fit_content_ridge])
+def test_a_history_without_content_gets_popularity(fit: Callable[..., DenseRanker]) -> None:
+    """Not the order of item numbers, which is what equal scores would give."""
+    train = mixed()
+    (block, *_) = BLOCKS
+    present = block.present.copy()
+    mute = int(train.items[0])
+    present[mute] = False
+    vectors = np.where(present[:, None], block.vectors, 0).astype(np.float32)
+    ranker = fit(train, blocks=(replace(block, vectors=vectors, present=present),))
+    queries = Queries(np.array([-1, -1], dtype=np.int32), Ragged.of([[mute], []]))
+    found = ranker.top_k(queries, 10).items
+    popular = np.argsort(-train.item_counts(), kind="stable")[:10]
+    assert found.tolist() == [popular.tolist()] * 2

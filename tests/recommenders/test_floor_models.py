@@ -57,9 +57,10 @@ def test_chance_is_even() -> None:
 
 def test_the_regression_weighs_what_decides() -> None:
     """Likeness of colour decides in a checkerboard, popularity in a log without any colours."""
-    coloured = fit_logistic(checkerboard(), 0, blocks=BLOCKS)
-    _, _, colour, noise = coloured.scorer.weights  # type: ignore[attr-defined]
-    assert colour > 4 * abs(noise)
+    for seed in range(4):
+        coloured = fit_logistic(checkerboard(), seed, blocks=BLOCKS)
+        _, _, colour, noise = coloured.scorer.weights  # type: ignore[attr-defined]
+        assert colour > abs(noise)
     assert coloured.abilities == Abilities(True, True)
     plain = fit_logistic(mixed(), 0)
     assert plain.scorer.weights[:2].sum() > 0  # type: ignore[attr-defined]
@@ -67,19 +68,37 @@ def test_the_regression_weighs_what_decides() -> None:
 
 
 def test_features_by_a_plain_loop() -> None:
-    """An item is no evidence for itself: a taken one is compared with the rest of the history."""
+    """A row counts neither for its own item's popularity nor for its own likeness."""
     train = mixed()
     part = np.random.default_rng(5).standard_normal((N_ITEMS, 3))
-    plain = np.stack([np.arange(N_ITEMS) + 1.0, np.zeros(N_ITEMS)], axis=1)  # names the item
-    features, taken = _examples(train, plain, [part], 2, np.random.default_rng(0))
-    users = np.repeat(train.users, 3)
-    assert len(features) == 3 * len(train)
-    for (number, _, likeness), took, user in zip(features, taken, users, strict=True):
-        item = int(number) - 1
-        history = train.histories()[int(user)].tolist()
-        assert took == (item in history)
-        others = [part[item] @ part[other] for other in history if other != item]
-        assert np.isclose(likeness, sum(others) / max(len(others), 1))
+    worth = np.stack([np.ones(len(train)), np.random.default_rng(6).random(len(train))], axis=1)
+    features, taken = _examples(train, worth, [part], 2, np.random.default_rng(0))
+    random = np.random.default_rng(0)
+    rows = np.sort(random.permutation(len(train))[: -(-len(train) // 5)])
+    drawn = random.choice(np.unique(train.items), (len(rows), 2))
+    others = np.delete(np.arange(len(train)), rows)
+    expected = []
+    for row, negatives in zip(rows, drawn, strict=True):
+        history = train.histories()[int(train.users[row])].tolist()
+        for item in (int(train.items[row]), *(n for n in negatives.tolist() if n not in history)):
+            popular = worth[[r for r in others if train.items[r] == item]].sum(axis=0)
+            near = [part[item] @ part[other] for other in history if other != item]
+            likeness = sum(near) / max(len(near), 1)
+            expected.append([*np.log1p(popular), likeness, item in history])
+    np.testing.assert_allclose(np.column_stack([features, taken]), expected, atol=1e-12)
+
+
+def test_a_row_does_not_give_itself_away() -> None:
+    """Where all items are as popular, popularity says nothing, however few rows each has."""
+    train = checkerboard()
+    first = fit_logistic(train, 0).scorer.plain[:, 0]  # type: ignore[attr-defined]
+    assert np.ptp(first) < 1  # a log without popularity
+    for seed in range(3):
+        features, taken = _examples(
+            train, np.ones((len(train), 2)), [], 4, np.random.default_rng(seed)
+        )
+        means = [features[taken == kind, 0].mean() for kind in (False, True)]
+        assert abs(means[0] - means[1]) < 0.2
 
 
 def test_users_with_clocks_of_their_own_are_not_compared_by_time() -> None:

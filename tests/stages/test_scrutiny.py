@@ -1,5 +1,6 @@
 """What evaluate and compare say of saved lists: verdicts, slices, alarms. Nothing is trained."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from recsys.content.saved import save_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.evaluation.evaluate import Evaluation
-from recsys.evaluation.table import Against, comparison_markdown, comparison_table
+from recsys.evaluation.table import Against, Results, comparison_markdown, comparison_table
 from recsys.files import read_json, write_json
 from recsys.index.topk import TopK
 from recsys.stages.baselines import save_ranking
@@ -39,10 +40,18 @@ class Made:
     split: Split
     task: Task
 
-    def scrutinise(self) -> Scrutiny:
+    def scrutinise(self, results: Results | None = None) -> Scrutiny:
         warned = check_training(self.run, self.dataset, self.split)
         report = self.run.folder("report")
-        return scrutinise(self.run, self.dataset, self.split, self.task, report, warned)
+        return scrutinise(
+            self.run,
+            self.dataset,
+            self.split,
+            self.task,
+            report,
+            warned,
+            results=results or {},
+        )
 
 
 def make(folder: Path, name: str, share: float, **evaluation: Any) -> Made:
@@ -118,7 +127,7 @@ def test_verdicts_intervals_and_slices_of_a_run(tmp_path: Path) -> None:
 
 def test_any_measured_model_may_be_the_reference(tmp_path: Path) -> None:
     found = make(tmp_path, "run", 0.6, reference="ease").scrutinise()
-    assert found.verdicts == {"two-tower": "better", "popularity": "cannot tell"}
+    assert found.verdicts == {"two-tower": "better", "popularity": "same"}
     with pytest.raises(ConfigError, match=r"evaluation\.reference: 'als' was not measured"):
         make(tmp_path, "other", 0.6, reference="als").scrutinise()
 
@@ -148,14 +157,56 @@ def test_compare_says_which_run_is_better(tmp_path: Path) -> None:
     tower = found[1]["paired"]["models"]["two-tower"]
     assert tower["verdict"] == "better" and 0 < tower["low"] < tower["difference"]
     assert found[1]["paired"]["users"] == len(good.task.users)
-    assert {one["verdict"] for one in found[2]["paired"]["models"].values()} == {"cannot tell"}
-    console = Console(width=200)
+    assert {one["verdict"] for one in found[2]["paired"]["models"].values()} == {"same"}
+    assert found[1]["paired"]["models"]["ease"]["verdict"] == "same"  # alike in both runs
+    console = Console(width=80)
     with console.capture() as capture:
         console.print(comparison(found))
-    assert "two-tower: better" in capture.get()
+    assert re.search(
+        r"two-tower +better +\+0\.\d{4} +\+0\.\d{4} to \+0\.\d{4} +0\.\d{4}", capture.get()
+    )
+    assert f"good against bad by ndcg@10, {len(good.task.users)} users:" in capture.get()
     assert compare_runs([good.run.out, bad.run.out])[1]["paired"]["models"]["two-tower"][
         "verdict"
     ] == ("worse")
+
+
+def test_a_report_that_its_lists_do_not_bear_out_is_found(tmp_path: Path) -> None:
+    good, other = make(tmp_path, "good", 0.7), make(tmp_path, "other", 0.7)
+    means = good.scrutinise().report["intervals"]["ease"]
+    right = {"ease": {0: {metric: value["mean"] for metric, value in means.items()}}}
+    assert good.scrutinise(right).report["leaks"] == []
+    right["ease"][0]["recall@20"] += 0.01
+    with pytest.raises(DataError, match=r"ease: figures .*seed 0: recall@20 .*its lists give"):
+        good.scrutinise(right)
+    about = good.run.folder("report") / METRICS_FILE
+    wrong = {"ease": {"per_seed": {"0": {"ndcg@10": 0.9}}}}
+    write_json(about, read_json(about) | {"models": wrong})
+    with pytest.raises(ArtifactError, match=r"good: ease: .*ndcg@10 0\.9000, its lists give"):
+        compare_runs([other.run.out, good.run.out])
+
+
+def test_comparison_is_never_cut(tmp_path: Path) -> None:
+    """Long names, many metrics, 80 columns: everything is to be read."""
+    names = ("ndcg@10", "recall_capped@20", "hr@10", "mrr@10", "coverage@10")
+    values = dict.fromkeys(names, 0.1234)
+    runs: list[dict[str, Any]] = [
+        {
+            "run": f"/far/{name}/a-run-of-a-rather-long-name",
+            "digest": name,
+            "protocol": {},
+            "models": dict.fromkeys(("two-tower-exact", "decayed-popularity"), values),
+        }
+        for name in ("one", "other")
+    ]
+    runs[1]["paired"] = {"with": runs[0]["run"], "why_not": "they are " + "of other users " * 9}
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(comparison(runs))
+    text = capture.get()
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert "other/a-run-of" in text and "one/a-run-of" in text and "/far" not in text
+    assert text.count(".1234") == 4 * 4 and "capped@20" in text and "not comparable" in text
 
 
 def test_compare_says_why_runs_cannot_be_paired(tmp_path: Path) -> None:

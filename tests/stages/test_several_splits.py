@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from recsys.cli import app
 from recsys.content.encoder import ContentBlock
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.evaluation.metrics import judge, ndcg
+from recsys.evaluation.side_by_side import SideBySide
 from recsys.files import read_json
 from recsys.stages.blend import blend
 from recsys.stages.command import Command
 from recsys.stages.compare import compare_runs
 from recsys.stages.knock_out import knock_out, knocked_out
-from recsys.stages.protocols import SideBySide, fold_runs, parse_protocols, protocol_runs
+from recsys.stages.pipeline import perform_stages
+from recsys.stages.protocols import fold_runs, parse_protocols, protocol_runs
 
 N_USERS, EACH = 40, 8
 CONFIG = """
@@ -166,7 +169,51 @@ def test_folds_roll_on(folder: Path) -> None:
     assert found["models"]["ease"]["mean"] == pytest.approx(np.mean(values))
     assert found["models"]["ease"]["sd"] == pytest.approx(np.std(values, ddof=1))
     with pytest.raises(ConfigError, match="--folds 1 needs at least 2"):
-        fold_runs(Command.of(folder / "my.toml", out=out).run, 1)
+        fold_runs(Command.of(folder / "my.toml", out=out).run, 1, None)
+
+
+def test_dry_runs_write_nothing(folder: Path, tmp_path: Path) -> None:
+    """Nor for a log that no stage has looked at yet; what cannot be run is said all the same."""
+    out = tmp_path / "runs" / "dry"
+    before = sorted(folder.rglob("*"))
+    asked = ("evaluate", folder / "my.toml", "--out", out, "--dry-run")
+    found = call(*asked, "--protocols", "random,cold-users", "content={}")
+    assert list(found["runs"]) == ["random", "cold-users"] and found["left_out"] == {}
+    stages = [line["stage"] for line in found["runs"]["random"]]
+    assert stages[0] == "prepare" and "recommend" not in stages
+    assert {line["would"] for line in found["runs"]["random"]} == {"do"}
+    assert list(call(*asked, "--folds", "2")["runs"]) == ["fold 1", "fold 2"]
+    assert not out.parent.exists() and sorted(folder.rglob("*")) == before
+
+
+def test_a_fold_in_which_nobody_can_be_asked_is_named(folder: Path, tmp_path: Path) -> None:
+    """The last days belong to users who were never seen before."""
+    log = pd.read_csv(folder / "log.csv").sort_values("time").reset_index(drop=True)
+    log["user_id"] = log["user_id"].where(log.index < len(log) * 9 // 10, log.index + 1_000)
+    log.to_csv(tmp_path / "log.csv", index=False)
+    (tmp_path / "my.toml").write_text('[data]\ninteractions = "log.csv"\ntime = "time"\n')
+    run = Command.of(tmp_path / "my.toml", out=tmp_path / "run").run
+    why = r"fold 2 of 2: nobody could be asked \(32 rows of users without history.*take fewer folds"
+    with pytest.raises(DataError, match=why):
+        fold_runs(run, 2, None)
+    with pytest.raises(DataError, match=r"fold \d+ of 900: "):
+        fold_runs(run, 900, None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_columns_are_asked_for_before_training_although_the_data_are_there(folder: Path) -> None:
+    out = folder / "runs" / "columns"
+    Command.of(folder / "my.toml", out=out).stage("prepare")
+    for word, why in (
+        ("evaluation.categories=shape", "no column 'shape'; it has: colour"),
+        ('evaluation.slices=["items.shape"]', r"'items\.shape' is no column; known: items\.colour"),
+    ):
+        command = Command.of(folder / "my.toml", (word,), out)
+        with pytest.raises(ConfigError, match=why):
+            perform_stages(command.run, tell=lambda _: None)
+        with pytest.raises(ConfigError, match=why):
+            command.stage("prepare", force=True)
+    assert not (out / "towers").exists()
 
 
 def test_folds_and_global_time_agree(folder: Path) -> None:
@@ -189,11 +236,45 @@ def test_ranks_and_agreement() -> None:
     assert found.ranks("b") == {"x": 3, "y": 1, "z": 1}
     assert found.agreement("a") == 1.0
     assert found.agreement("b") == pytest.approx(-2 / np.sqrt(3 * 2))  # tau-b of one tie
-    assert found.overall("x") == pytest.approx((0.2, np.std([0.3, 0.1], ddof=1), 2.0))
+    assert found.overall("x") == pytest.approx((0.2, np.std([0.3, 0.1], ddof=1)))
+    assert [found.mean_rank(m) for m in "xyz"] == [2.0, 1.5, 2.0]
+    assert found.note is None
     assert found.markdown(folds=True).splitlines()[2] == (
         "| x | .3000 (1) | .1000 (3) | .2000 | .1414 |"
     )
     assert "Left out: c: no moments" in found.markdown(folds=False)
+
+
+def test_side_by_side_is_never_cut() -> None:
+    names = ("user-time", "leave-last-out", "global-time", "random", "cold-items", "cold-users")
+    models = ("two-tower", "decayed-popularity", "content-cosine")
+    values = {name: {m: 0.1 * n for n, m in enumerate(models)} for name in names}
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(SideBySide("ndcg@10", values, {}, dict.fromkeys(names, 12_345), {}).table(
+            folds=False
+        ))  # fmt: skip
+    text = capture.get()
+    assert "…" not in text and all(word in text for word in ("leave-", "global-", "decayed-pop"))
+    assert text.count(".2000") == len(names)
+
+
+def test_mean_ranks_are_over_runs_that_measured_all_models() -> None:
+    """The towers win among two new ones; that says nothing of the models that were not there."""
+    values = {
+        "a": {"towers": 0.1, "y": 0.2, "z": 0.3},
+        "cold": {"towers": 0.3, "random": 0.4},
+        "b": {"towers": 0.3, "y": 0.2, "z": 0.1, "late": 0.9},
+    }
+    found = SideBySide("m", values, {}, dict.fromkeys(values, 5), {})
+    assert found.ranked_in == ("a", "b")
+    assert [found.mean_rank(m) for m in ("towers", "y", "z")] == [2.0, 2.0, 2.0]
+    assert found.mean_rank("random") is None and found.mean_rank("late") is None
+    text = found.markdown(folds=False)
+    assert "| random | - | .4000 (1) | - | - |" in text
+    assert "Mean rank: of the models of a, over the protocols that measured all of them: a, b." in (
+        text
+    )
 
 
 def test_knock_out(folder: Path) -> None:
@@ -250,7 +331,10 @@ def test_blend(folder: Path) -> None:
         "blend-weighted",
         "one",
         "two",
+        "popularity",
+        "decayed-popularity",
         "ease",
+        "content-cosine",
     }
     assert sum(report["weights"]["0"].values()) == pytest.approx(1)
     alone = read_json(one / "report" / "metrics.json")["models"]
@@ -269,7 +353,17 @@ def test_blend(folder: Path) -> None:
     # Weights come of towers that have not learnt from the validation rows.
     parts = out / "parts" / "one"
     assert read_json(parts / "towers" / "stage.json")["settings"]["refit"] is False
-    assert list(report["against"]) == ["blend-reciprocal-rank", "one", "two", "ease"]
+    # What is said of it is what is said of any run, and the verdicts are of the others against it.
+    said = set(read_json(one / "report" / "metrics.json")) - {"index"}
+    assert said | {"weights", "parts"} == set(report)
+    written = {path.name for path in (one / "report").iterdir()}
+    assert written == {path.name for path in (out / "report").iterdir()}
+    assert report["certainty"]["reference"] == "blend-weighted"
+    assert set(report["verdicts"]) == set(report["models"]) - {"blend-weighted"}
+    for model, by_metric in report["verdicts"].items():
+        shown = report["models"][model]["ndcg@10"] - report["models"]["blend-weighted"]["ndcg@10"]
+        assert by_metric["ndcg@10"]["difference"] == pytest.approx(shown)
+    assert "blend-weighted" in (out / "report" / "slices.md").read_text()
 
 
 def test_what_cannot_be_blended(folder: Path, tmp_path: Path) -> None:

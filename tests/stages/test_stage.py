@@ -58,7 +58,9 @@ def test_a_stage_is_done_again_when_something_changed(tmp_path: Path, what: str)
 def test_an_altered_or_missing_input_is_refused(tmp_path: Path) -> None:
     earlier = make_stage(tmp_path, Counter())
     later = replace(earlier, name="train", folder=tmp_path / "towers", reads=(earlier,))
-    with pytest.raises(ArtifactError, match="not made yet"):
+    with pytest.raises(
+        ArtifactError, match=r"data: not made yet; `recsys prepare CONFIG` makes it"
+    ):
         perform(later)
     perform(make_stage(tmp_path, Counter()))
     perform(later)
