@@ -33,6 +33,7 @@ from recsys.cli_options import (
     Seeds,
     Verbose,
 )
+from recsys.cli_serve import add_serve_commands
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.errors import ConfigError, RecsysError
@@ -328,6 +329,7 @@ add_blend_command(app)
 add_knock_out_command(app, _talk)
 add_update_command(app, _run)
 add_look_commands(app)
+add_serve_commands(app)
 add_notebook_command(app)
 app.command("encoders")(list_encoders)
 app.add_typer(weights_app, name="weights")

@@ -15,7 +15,15 @@ from typing import Any, Protocol
 from recsys.config import Config
 from recsys.errors import ArtifactError
 
-__all__ = ["MlflowTracker", "NoTracker", "Tracker", "open_tracker", "read_curves"]
+__all__ = [
+    "MlflowTracker",
+    "NoTracker",
+    "Tracker",
+    "open_tracker",
+    "quiet_mlflow",
+    "read_curves",
+    "tracking_uri",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +174,7 @@ def open_tracker(config: Config, out: Path) -> Tracker:
     """
     if config.tracking.kind == "none":
         return NoTracker()
-    _prepare_environment()
+    quiet_mlflow()
     tracker = MlflowTracker(
         tracking_uri(config, out),
         config.tracking.experiment,
@@ -192,7 +200,7 @@ def read_curves(config: Config, out: Path) -> dict[str, dict[int, float]]:
     """
     if config.tracking.kind == "none":
         raise ArtifactError(f'{out}: not recorded, tracking.kind = "none"; train with "mlflow"')
-    _prepare_environment()
+    quiet_mlflow()
     from mlflow import MlflowClient
 
     uri = tracking_uri(config, out)
@@ -219,7 +227,7 @@ def tracking_uri(config: Config, out: Path) -> str:
     return given or f"sqlite:///{(out.parent / 'mlflow.db').resolve()}"
 
 
-def _prepare_environment() -> None:
+def quiet_mlflow() -> None:
     """Telemetry off; a dead server is given up in seconds, not in the minutes of the defaults."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

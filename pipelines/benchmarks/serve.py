@@ -137,7 +137,9 @@ def fuzz(bundle: Path, n: int) -> None:
     who = service.current.recommender
     items = who.item_ids.values.tolist()
     known = [("user_id", who.user_ids.values.tolist()[0]), ("item_id", items[0])]
-    found = send_requests(create_app(service), n, [*known, ("item", str(items[0]))])
+    found = send_requests(
+        create_app(service), n, [*known, ("item", str(items[0])), ("text", "a dark space opera")]
+    )
     for (route, status), count in sorted(found.items()):
         print(f"{route:<30} {status} {count:>7,}")
     worst = sum(count for (_, status), count in found.items() if status >= 500)

@@ -48,7 +48,7 @@ def _send(
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: Any) -> None:
         if next(numbers) % 2:
-            for part in (case.body, case.path_parameters):
+            for part in (case.body, case.path_parameters, case.query):
                 if isinstance(part, dict):
                     part.update({key: known[key] for key in known.keys() & part.keys()})
         answers[operation.label, case.call().status_code] += 1

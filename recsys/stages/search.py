@@ -1,11 +1,13 @@
 """What ``recsys search`` does: items by what their content says, from a text or a file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.config import ContentConfig
+from recsys.config import Config, ContentConfig
 from recsys.config_file import load_config
 from recsys.content.assemble import Catalogue, encoder_of, reduction_file
 from recsys.content.encoder import MISSING, Encoder
@@ -15,6 +17,7 @@ from recsys.content.reduce import Reduction
 from recsys.content.saved import load_blocks
 from recsys.content.search import nearest
 from recsys.content.shared_space import has_texts_beside, query_encoder
+from recsys.content.store import VectorStore
 from recsys.device import pick_device
 from recsys.errors import ConfigError, DataError
 from recsys.recommenders.recommender import label_items
@@ -24,7 +27,7 @@ from recsys.stages.run import Run
 from recsys.stages.stage import inputs_of
 from recsys.stages.train import train_stage
 
-__all__ = ["search_table"]
+__all__ = ["asked_content", "query_encoder_of", "search_table"]
 
 
 def search_table(run_folder: Path, query: str | Path, content: str | None, k: int) -> Table:
@@ -44,9 +47,9 @@ def search_table(run_folder: Path, query: str | Path, content: str | None, k: in
     config = load_config(run_folder / CONFIG_FILE)
     run = Run(config, run_folder.resolve(), (config.seed,))
     inputs_of(train_stage(run, config.seed))  # refuses vectors that are not what the config says
-    name = _asked(config.content, content, query)
+    name = asked_content(config.content, content, query)
     catalogue = catalogue_of(run)
-    encoder = _query_encoder(run, name, query, catalogue)
+    encoder = query_encoder_of(config, name, query, catalogue, vector_store(run))
     encoded = encoder.encode([query])
     if not encoded.present[0]:
         raise DataError(f"search: {query}: {encoded.reasons.get(0, MISSING)}")
@@ -66,8 +69,14 @@ def search_table(run_folder: Path, query: str | Path, content: str | None, k: in
     return shown
 
 
-def _asked(contents: dict[str, ContentConfig], name: str | None, query: str | Path) -> str:
-    """The content that is asked."""
+def asked_content(
+    contents: Mapping[str, ContentConfig], name: str | None, query: str | Path
+) -> str:
+    """Return the name of the content that is asked: ``name`` if there is one, else the first able.
+
+    Raises:
+        ConfigError: there is no such content, or none that the query can ask.
+    """
     able = [key for key, config in contents.items() if _can_ask(config, query)]
     if name is None and able:
         return able[0]
@@ -91,12 +100,26 @@ def _can_ask(config: ContentConfig, query: str | Path) -> bool:
     return modality == "text" or has_texts_beside(config.encoder)
 
 
-def _query_encoder(run: Run, name: str, query: str | Path, catalogue: Catalogue) -> Encoder[object]:
-    """The encoder of a content, or the one that puts texts in the same space."""
-    config = run.config.content[name]
-    device = str(pick_device(run.config.training.device))
-    asking = str(config.encoder) if isinstance(query, Path) else query_encoder(str(config.encoder))
-    if asking != config.encoder:
+def query_encoder_of(
+    config: Config, name: str, query: str | Path, catalogue: Catalogue, store: VectorStore
+) -> Encoder[Any]:
+    """Return the encoder of a content, or the one that puts texts in the same space.
+
+    Args:
+        config: of the run.
+        name: of the content.
+        query: a text, or a file.
+        catalogue: the items, for encoders that learn from them.
+        store: keeps what those learnt.
+
+    Raises:
+        ConfigError: the encoder or its weights are not here.
+    """
+    content = config.content[name]
+    device = str(pick_device(config.training.device))
+    encoder_name = str(content.encoder)
+    asking = encoder_name if isinstance(query, Path) else query_encoder(encoder_name)
+    if asking != encoder_name:
         return make_encoder(asking, Wanted(device=device))
-    encoder, _ = encoder_of(name, config, catalogue, vector_store(run), device)
+    encoder, _ = encoder_of(name, content, catalogue, store, device)
     return encoder

@@ -1,0 +1,1 @@
+"""ONE ARTEFACT: a run as one folder that serves, over HTTP, in MLflow and in Spark."""

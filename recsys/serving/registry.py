@@ -1,0 +1,249 @@
+"""Bundles in MLflow's model registry: register, promote behind the gate, roll back."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys import __version__
+from recsys.errors import ArtifactError, DataError
+from recsys.serving.bundle import Bundle
+from recsys.serving.gate import judge_bundles
+from recsys.tracking import quiet_mlflow
+
+__all__ = ["CHAMPION", "Promotion", "Registry"]
+
+CHAMPION = "champion"
+DIGEST, STACK = "recsys.digest", "recsys.champions"  # tags of a version, of the model
+ARTIFACT = "bundle"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a candidate.
+
+    Attributes:
+        version: of the registered model.
+        promoted: whether it has become the champion.
+        is_champion: whether it was the champion before.
+        why: what was compared, in one line.
+    """
+
+    version: str
+    promoted: bool
+    is_champion: bool
+    why: str
+
+
+class Registry:
+    """A registered model of an MLflow store, its versions being bundles."""
+
+    def __init__(self, uri: str, model: str = "recsys", experiment: str = "recsys") -> None:
+        """Open the registry.
+
+        Args:
+            uri: of MLflow's tracking store, such as ``sqlite:///runs/mlflow.db``.
+            model: the name of the registered model.
+            experiment: where the versions are recorded.
+
+        Raises:
+            ArtifactError: the store does not answer.
+        """
+        quiet_mlflow()
+        from mlflow import MlflowClient
+
+        for chatty in ("mlflow", "alembic"):  # after the import, which sets their levels
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        self.uri = uri
+        self.model = model
+        self.experiment = experiment
+        with _our_error(uri):
+            self._client: Any = MlflowClient(uri, uri)
+            self._client.search_registered_models(max_results=1)
+
+    def register(self, bundle: Bundle, alias: str | None = None) -> str:
+        """Log a bundle as a pyfunc model and register it; one that is there is not sent again.
+
+        Args:
+            bundle: to be sent.
+            alias: that points to it from now on.
+
+        Returns:
+            The version of the registered model.
+
+        Raises:
+            ArtifactError: the store does not answer.
+        """
+        with _our_error(self.uri):
+            version = self._version_of(bundle) or self._log(bundle)
+            if alias is not None:
+                self._client.set_registered_model_alias(self.model, alias, version)
+        return version
+
+    def promote(self, bundle: Bundle, *, anyway: bool = False) -> Promotion:
+        """Make a bundle the champion if it beats the present one; the first one needs not.
+
+        Args:
+            bundle: the candidate; it is registered in any case.
+            anyway: promote it whatever the gate says.
+
+        Raises:
+            ArtifactError: the store does not answer, or the champion cannot be read.
+        """
+        version, champion = self.register(bundle), self.champion()
+        if champion is None:
+            self._crown([version])
+            return Promotion(version, True, False, "there was no champion")
+        if champion == version:
+            return Promotion(version, False, True, "it is the champion already")
+        promoted, why = self._judge(bundle, champion)
+        why = f"against the champion, version {champion}: {why}"
+        if promoted or anyway:
+            self._crown([*self._stack(), version])
+        return Promotion(version, promoted or anyway, False, why)
+
+    def rollback(self) -> tuple[str, str]:
+        """Make the previous champion the champion again; return the versions (now, before).
+
+        Raises:
+            ArtifactError: there is none, or the store does not answer.
+        """
+        stack = self._stack()
+        if len(stack) < 2:
+            raise ArtifactError(f"{self.uri}: {self.model!r} has had no champion before this one")
+        self._crown(stack[:-1])
+        return stack[-2], stack[-1]
+
+    def champion(self) -> str | None:
+        """The champion's version, if there is one."""
+        with _our_error(self.uri):
+            if not self._exists():
+                return None
+            aliases: dict[str, Any] = self._client.get_registered_model(self.model).aliases
+        return str(aliases[CHAMPION]) if CHAMPION in aliases else None
+
+    def version_of(self, alias: str) -> str:
+        """The version that an alias points to.
+
+        Raises:
+            ArtifactError: there is none, or the store does not answer.
+        """
+        with _our_error(self.uri):
+            return str(self._client.get_model_version_by_alias(self.model, alias).version)
+
+    def bundle_folder(self, version: str) -> Path:
+        """Where the bundle of a version lies on this machine; a remote store's is fetched.
+
+        Raises:
+            ArtifactError: there is no such version, or the store does not answer.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with _our_error(self.uri):
+            source = self._client.get_model_version_download_uri(self.model, version)
+            folder = download_artifacts(artifact_uri=f"{source}/artifacts", tracking_uri=self.uri)
+        (bundle,) = Path(folder).iterdir()
+        return bundle
+
+    def _judge(self, bundle: Bundle, champion: str) -> tuple[bool, str]:
+        try:
+            found = judge_bundles(bundle, Bundle.load(self.bundle_folder(champion)))
+        except DataError as error:
+            return False, f"cannot be compared: {error}"
+        return found.better, str(found)
+
+    def _version_of(self, bundle: Bundle) -> str | None:
+        """The version that is this very bundle."""
+        if not self._exists():
+            return None
+        asked = f"name = '{self.model}' and tags.`{DIGEST}` = '{bundle.card.digest}'"
+        found = self._client.search_model_versions(asked)
+        return max((str(one.version) for one in found), key=int, default=None)
+
+    def _exists(self) -> bool:
+        return bool(self._client.search_registered_models(f"name = '{self.model}'"))
+
+    def _log(self, bundle: Bundle) -> str:
+        """Send a bundle as a new version."""
+        import mlflow
+
+        from recsys.serving import pyfunc_model
+
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        with (
+            _store(self.uri),
+            mlflow.start_run(
+                experiment_id=self._experiment(), run_name=f"bundle {bundle.card.name}"
+            ),
+        ):
+            mlflow.log_metrics(
+                {name.replace("@", "_at_"): value for name, value in bundle.card.evaluation.items()}
+            )
+            logged = mlflow.pyfunc.log_model(
+                name=ARTIFACT,
+                python_model=pyfunc_model.__file__,
+                artifacts={ARTIFACT: str(bundle.folder)},
+                signature=pyfunc_model.SIGNATURE,
+                input_example=pyfunc_model.example(bundle),
+                pip_requirements=[f"recsys=={__version__}"],
+                metadata=bundle.card.model_dump(mode="json", include={"name", "digest", "counts"}),
+            )
+            found = mlflow.register_model(
+                logged.model_uri, self.model, tags={DIGEST: bundle.card.digest}
+            )
+        return str(found.version)
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None
+        if self.uri.startswith("sqlite"):  # beside the database, as training does
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+    def _stack(self) -> list[str]:
+        """All champions, the present one last."""
+        with _our_error(self.uri):
+            if not self._exists():
+                return []
+            tags = self._client.get_registered_model(self.model).tags
+        return list(json.loads(tags.get(STACK, "[]")))
+
+    def _crown(self, stack: list[str]) -> None:
+        with _our_error(self.uri):
+            self._client.set_registered_model_tag(self.model, STACK, json.dumps(stack))
+            self._client.set_registered_model_alias(self.model, CHAMPION, stack[-1])
+
+
+@contextmanager
+def _our_error(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise ArtifactError(f"{uri}: {first}; say which store with --registry") from None
+
+
+@contextmanager
+def _store(uri: str) -> Iterator[None]:
+    """MLflow's own functions speak to this store meanwhile."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])

@@ -1,0 +1,113 @@
+"""Another bundle takes over without a gap; a broken one does not take over at all."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from small_bundles import bundle_of, copy_of, link
+
+from recsys.errors import ArtifactError
+from recsys.serving.app import Limits, create_app
+from recsys.serving.bundle import CARD, Bundle
+from recsys.serving.served import Service
+
+OTHER = "seed=1"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    link(tmp_path / "served", bundle_of())
+    return tmp_path / "served"
+
+
+def test_requests_during_swaps_are_all_answered_by_one_bundle_each(path: Path) -> None:
+    service = Service(path.resolve)
+    folders = [bundle_of(OTHER), bundle_of()] * 4
+    expected = {
+        bundle.card.digest: bundle.recommender().recommend(["u3"])["item_id"].tolist()
+        for bundle in map(Bundle.load, folders[:2])
+    }
+    assert len(set(map(tuple, expected.values()))) == 2  # they can be told apart
+    seen: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def ask(client: TestClient) -> None:
+        while not ended.is_set():
+            answer = client.post("/recommend", json={"user_id": "u3"})
+            assert answer.status_code == 200
+            digest = answer.json()["bundle"]
+            assert [i["item_id"] for i in answer.json()["items"]] == expected[digest]
+            seen[digest] += 1
+
+    app = create_app(service, Limits(threads=2, seconds=60))
+    with TestClient(app) as client, ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, client) for _ in range(3)]
+        try:
+            for folder in folders:
+                link(path, folder)
+                assert service.refresh()
+        finally:
+            ended.set()
+        for one in asking:
+            one.result()
+    assert service.swaps == len(folders)
+    assert seen.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("what", ["half", "altered", "absent", "empty"])
+def test_a_broken_bundle_is_told_of_once_and_the_old_one_goes_on(
+    what: str, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(path.resolve)
+    old = service.current
+    broken = copy_of(bundle_of(OTHER), tmp_path / "broken")
+    file = broken / "towers" / "weights.safetensors"
+    match what:
+        case "half":
+            file.write_bytes(file.read_bytes()[:1_000])
+        case "altered":
+            file.write_bytes(file.read_bytes()[:-1] + b"\0")
+        case "absent":
+            file.unlink()
+        case "empty":
+            (broken / CARD).write_text("")
+    link(path, broken)
+    assert [service.refresh(), service.refresh()] == [False, False]
+    assert service.current is old
+    assert service.failures == len(caplog.records) == 1
+    assert "goes on serving" in caplog.text
+    link(path, bundle_of(OTHER))  # and when the right one comes, it is taken
+    assert service.refresh()
+
+
+def test_a_folder_replaced_in_its_place_is_taken_over(tmp_path: Path) -> None:
+    folder = copy_of(bundle_of(), tmp_path / "b")
+    service = Service(folder.resolve)
+    assert not service.refresh()
+    folder.rename(tmp_path / "old")
+    assert not service.refresh()  # for a moment there is none
+    copy_of(bundle_of(OTHER), tmp_path / "new").rename(folder)
+    assert service.refresh()
+    assert service.current.bundle.card.digest == Bundle.load(bundle_of(OTHER)).card.digest
+
+
+def test_watching_takes_over_when_woken(path: Path) -> None:
+    service = Service(path.resolve)
+    thread = service.watch(every=600)
+    link(path, bundle_of(OTHER))
+    service.wake()
+    ends = time.monotonic() + 60
+    while not service.swaps and time.monotonic() < ends:
+        time.sleep(0.01)
+    service.stop()
+    thread.join(10)
+    assert service.swaps == 1 and not thread.is_alive()
+
+
+def test_there_is_no_service_without_a_whole_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"holds no bundle\.json"):
+        Service(tmp_path.resolve)
