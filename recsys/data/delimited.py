@@ -48,6 +48,8 @@ def detect_delimiter(text: str) -> str:
         widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
         agreeing = widths.count(widths[0]) / len(widths)
         score = (delimiter != " ", agreeing, widths[0])
+        if delimiter == " " and agreeing <= 0.5:
+            continue  # the name of a single column may have spaces
         if widths[0] > 1 and score > best_score:
             best, best_score = delimiter, score
     return best

@@ -45,6 +45,7 @@ __all__ = [
     "Pair",
     "Verdict",
     "certainty",
+    "corrected",
     "draws_for",
     "holm",
     "interval",
@@ -150,7 +151,7 @@ class Certainty:
             for pair in self.pairs
             if reference in {pair.ours, pair.theirs}
         ]
-        return {pair.ours: pair for pair in _corrected(found)}
+        return {pair.ours: pair for pair in corrected(found)}
 
     def verdicts(self, reference: str) -> dict[str, Verdict]:
         """Every other model held against one: whether it is better than that one."""
@@ -271,16 +272,18 @@ def _judge(models: Mapping[str, tuple[PerUser, NDArray[np.float64]]], level: flo
         p, ranks, same = _two_sided(drawn), _signed_rank(apart), not apart.any()
         pairs.append(Pair(ours, theirs, difference, p, p, ranks, ranks, same))
     draws = len(next(iter(models.values()))[1])
-    return Certainty(intervals, _corrected(pairs), level, draws)
+    return Certainty(intervals, corrected(pairs), level, draws)
 
 
-def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The pairs with their p values corrected for there being as many."""
-    bootstrap, ranks = holm([pair.p for pair in pairs]), holm([pair.wilcoxon for pair in pairs])
-    return tuple(
+def corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs with their p values corrected for as many as ask anything: equal lists do not."""
+    asked = [pair for pair in pairs if not pair.same]
+    bootstrap, ranks = holm([pair.p for pair in asked]), holm([pair.wilcoxon for pair in asked])
+    judged = iter(
         pair._replace(holm=p, wilcoxon_holm=w)
-        for pair, p, w in zip(pairs, bootstrap, ranks, strict=True)
+        for pair, p, w in zip(asked, bootstrap, ranks, strict=True)
     )
+    return tuple(pair if pair.same else next(judged) for pair in pairs)
 
 
 def _two_sided(drawn: NDArray[np.float64]) -> float:

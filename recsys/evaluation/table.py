@@ -187,7 +187,8 @@ def _cell(per_seed: PerSeed, column: str) -> tuple[str, str]:
     mean, low, high = (
         _text(value, column) for value in (np.mean(values), min(values), max(values))
     )
-    return mean, f"{low}-{high}" if len(values) > 1 else ""
+    joint = " to " if low[0] in "+-" else "-"
+    return mean, f"{low}{joint}{high}" if len(values) > 1 else ""
 
 
 def _text(value: float | np.floating[Any], column: str) -> str:

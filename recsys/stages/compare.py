@@ -15,7 +15,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
-from recsys.evaluation.certainty import Measured, certainty, holm
+from recsys.evaluation.certainty import Measured, certainty, corrected
 from recsys.evaluation.leaks import wrong_figures
 from recsys.evaluation.saved_lists import measure_lists, read_rankings
 from recsys.files import read_json
@@ -141,12 +141,8 @@ def _paired(run: Path, first: Path) -> dict[str, Any]:
     for model in [model for model in ours if model in theirs]:
         both = {"ours": ours[model], "theirs": theirs[model]}
         (pairs[model],) = certainty(both, [metric])[metric].pairs
-    corrected = holm([pair.p for pair in pairs.values()])
-    ranks = holm([pair.wilcoxon for pair in pairs.values()])
-    models = {
-        model: pair._replace(holm=p, wilcoxon_holm=w).as_dict()
-        for (model, pair), p, w in zip(pairs.items(), corrected, ranks, strict=True)
-    }
+    judged = zip(pairs, corrected(list(pairs.values())), strict=True)
+    models = {model: pair.as_dict() for model, pair in judged}
     return {"metric": metric, "users": len(user_ids), "models": models}
 
 

@@ -115,6 +115,8 @@ def print_models(report: Mapping[str, Any], console: Console) -> None:
     protocol = report["protocol"]["protocol"]
     about = report.get("certainty")  # an older report has none
     title = f"{users:,} users, {protocol} split"
+    if len(report["seeds"]) > 1:
+        title += f"; below a mean: the least and the most of {len(report['seeds'])} seeds"
     console.print(comparison_table(results, title=title, against=_against(report)))
     if about is not None:
         console.print(

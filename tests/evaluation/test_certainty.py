@@ -200,3 +200,16 @@ def test_refuses_other_users() -> None:
         judged({"a": [np.zeros(0)]})
     with pytest.raises(ValueError, match="level"):
         certainty(of({"a": [np.zeros(3)]}), ["m"], level=1.0)
+
+
+def test_models_with_equal_values_take_no_place_in_the_correction() -> None:
+    random = np.random.default_rng(3)
+    ours, theirs = random.random(200), random.random(200)
+    measured = {
+        name: {0: {"ndcg@10": values}}
+        for name, values in (("a", ours), ("b", theirs), ("a again", ours), ("and again", ours))
+    }
+    of_all = certainty(measured, ["ndcg@10"])["ndcg@10"].against("a")
+    of_two = certainty({m: measured[m] for m in ("a", "b")}, ["ndcg@10"])["ndcg@10"].against("a")
+    assert of_all["b"].holm == of_two["b"].holm == of_two["b"].p
+    assert of_all["a again"].verdict() == "same"
