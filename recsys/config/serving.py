@@ -37,10 +37,14 @@ class IndexConfig(Section):
     """What recommendations are served from."""
 
     kind: Literal["annoy", "exact"] = "annoy"
-    trees: int = Field(default=100, ge=1)
-    inspect: float = Field(default=0.28, gt=0, le=1)  # share of the items that a query looks at
-    at_least: int = Field(default=300, ge=1)  # items looked at however few that share is
-    at_most: int = Field(default=5_000, ge=1)  # and however many
+    recall: float = Field(default=0.99, gt=0, le=1)  # of exact search's best, measured with users
+    recall_k: int = Field(default=20, ge=1)  # so many best
+    inspect: float | None = Field(default=None, gt=0, le=1)  # share of the items that a query may
+    # look at, at most; absent: as many as the recall takes
+    search_k: int | None = Field(default=None, ge=1)  # Annoy's; absent: the least that
+    # reaches the recall
+    trees: int | None = Field(default=None, ge=1)  # absent: as many as megabytes hold, 10 to 100
+    megabytes: int = Field(default=2_000, ge=1)  # of the forest's file
     n_jobs: int = Field(default=1, ge=1)  # 1: the same file every time
     seed: int = Field(default=0, ge=0, lt=2**31)
 

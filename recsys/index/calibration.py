@@ -1,40 +1,186 @@
-"""How good is an approximate index, and how much does it look at?"""
+"""How good is an approximate index, and how far must it look to be good enough?"""
+
+from typing import NamedTuple
 
 import numpy as np
 
+from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
+from recsys.index.effort import Calibration, Effort
 from recsys.index.exact import exact_top_k
-from recsys.index.index import Index
+from recsys.index.forest import AnnoyForest
+from recsys.index.proposer import Proposer
+from recsys.index.space import Space
+from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 
-__all__ = ["recall_against_exact"]
+__all__ = ["Asked", "calibrate", "least_effort", "look"]
+
+ASKERS = 512  # at most: half of them choose, the others check
+FIRST = 32  # effort that is tried; then twice as much, until it is too much
+STEP = 1.05  # between efforts that are told apart
+BLOCK = 32  # questions at a time
+MARGINS = (0.25, 0.5, 0.75)  # of what may be missed: aimed above the target until the others agree
+FEW = 10_000  # items; below it a query may well look at a larger share of them
+USUAL = (0.3, 0.05)  # shares below and above FEW: where more is needed, a `Space` is tried as well
+DISTANCES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.2, 3.0)
+FORESTS = (10, 100)  # trees, at least and at most
+BYTES = 16  # of one item in one tree, about; measured at widths of 32 to 128
+CURVE = 8  # points
 
 
-def recall_against_exact(
-    index: Index, queries: Vectors, *, k: int = 20, exclude: Ragged | None = None
-) -> dict[str, float]:
-    """Compare an index with exact search over the same vectors.
+class Asked(NamedTuple):
+    """Questions with their exact answers."""
+
+    queries: Vectors  # (q, dim)
+    exact: TopK  # (q, k)
+
+    @classmethod
+    def of(cls, vectors: Vectors, queries: Vectors, k: int, exclude: Ragged | None) -> "Asked":
+        """Answer them by exact search."""
+        return cls(queries, exact_top_k(vectors, queries, k, exclude=exclude))
+
+
+def calibrate(
+    vectors: Vectors, config: IndexConfig, askers: Vectors, exclude: Ragged | None
+) -> tuple[Proposer, Calibration]:
+    """Build what proposes items, and find the least effort that reaches ``config.recall``.
+
+    Half of the askers choose the effort, the other half check it; where these find less than
+    the target, the first half has to find more, up to three times. A forest that must look at
+    more than is usual is grown once more in a `Space`, and the one that looks at less is taken.
 
     Args:
-        index: what is judged.
-        queries: unit vectors ``(q, dim)`` of those who will ask, q at least 1: the users', not
-            the items', since users lie elsewhere.
-        k: how many neighbours count.
-        exclude: per query, items that are not to be returned (what a user has seen already): it
-            pushes the k wanted items further away.
-
-    Returns:
-        ``k``; ``queries``, how many; ``recall``, the share of exact search's top k that is found;
-        ``inspected``, the share of the items that is looked at; both averaged over queries.
+        vectors: checked item vectors, ``(n, dim)``.
+        config: what is wanted, and what was set by hand.
+        askers: checked vectors of those who ask, ``(q, dim)``.
+        exclude: what each of them is not to get, q rows.
     """
-    exact = exact_top_k(index.vectors, queries, k, exclude=exclude)
-    found = index.query(queries, k, exclude=exclude)
-    wanted = exact.items >= 0
-    rows = np.arange(len(queries))[:, None] * len(index)  # one number for query and item
-    hits = np.isin((rows + exact.items)[wanted], (rows + found.items)[found.items >= 0])
-    return {
-        "k": k,
-        "queries": len(queries),
-        "recall": float(hits.mean()),
-        "inspected": float(index.inspected(queries).mean() / len(index)),
-    }
+    chosen = np.random.default_rng(config.seed).permutation(len(askers))[:ASKERS]
+    halves = (chosen[::2], chosen[1::2]) if len(chosen) >= 40 else (chosen, chosen)
+    few, others = (
+        Asked.of(vectors, askers[h], config.recall_k, None if exclude is None else exclude.take(h))
+        for h in halves
+    )
+    forest = _grow(vectors, config, None)
+    best = _calibration(forest, config, few, others)
+    usual = USUAL[len(vectors) >= FEW]
+    if config.search_k is None and _price(best, config) > usual:
+        placed = _grow(vectors, config, Space.of(vectors))
+        placed = _farther_or_nearer(placed, few, usual)
+        again = _calibration(placed, config, few, others)
+        if _price(again, config) < _price(best, config):
+            return placed, again
+    return forest, best
+
+
+def _price(found: Calibration, config: IndexConfig) -> float:
+    """The share looked at; 1 and more where the target was missed."""
+    missed = max(0.0, config.recall - found.chosen.recall)
+    return found.chosen.inspected if not missed else 1 + missed
+
+
+def _grow(vectors: Vectors, config: IndexConfig, space: Space | None) -> AnnoyForest:
+    trees = config.trees or _trees(vectors, config.megabytes)
+    return AnnoyForest.grow(vectors, trees, seed=config.seed, n_jobs=config.n_jobs, space=space)
+
+
+def _trees(vectors: Vectors, megabytes: int) -> int:
+    """As many as fit beside the vectors, which the file holds too; 10 at least, 100 at most."""
+    room = megabytes * 2**20 - vectors.nbytes
+    least, most = FORESTS
+    return int(np.clip(room // (BYTES * len(vectors)), least, most))
+
+
+def _farther_or_nearer(forest: AnnoyForest, few: Asked, share: float) -> AnnoyForest:
+    """The same trees, asked from the distance that finds most while looking at ``share``."""
+    best, found = forest, -1.0
+    for distance in DISTANCES:
+        space = forest.space
+        if space is None:
+            break
+        moved = AnnoyForest(forest.forest, Space(space.axes, distance, space.spread))
+        recall = least_effort(moved, few, goal=2.0, limit=share).recall
+        if recall > found:
+            best, found = moved, recall
+    return best
+
+
+def _calibration(proposer: Proposer, config: IndexConfig, few: Asked, others: Asked) -> Calibration:
+    limit, target = config.inspect or 1.0, config.recall
+    if config.search_k is not None:
+        chosen = look(proposer, few, min(config.search_k, proposer.most))
+        checked = look(proposer, others, chosen.effort).recall
+    else:
+        for margin in MARGINS:
+            goal = target + margin * (1 - target)
+            chosen = least_effort(proposer, few, goal=goal, limit=limit)
+            checked = look(proposer, others, chosen.effort).recall
+            if checked >= target or chosen.recall < goal:
+                break
+    space = proposer.space if isinstance(proposer, AnnoyForest) else None
+    trees = proposer.forest.get_n_trees() if isinstance(proposer, AnnoyForest) else 0
+    efforts = np.geomspace(max(1, chosen.effort / 16), min(proposer.most, 4 * chosen.effort), CURVE)
+    return Calibration(
+        chosen=chosen,
+        recall=checked,
+        k=config.recall_k,
+        queries=len(others.queries),
+        trees=trees,
+        distance=space.distance if space else 0.0,
+        spread=space.spread if space else 0.0,
+        curve=tuple(look(proposer, few, int(effort)) for effort in efforts),
+    )
+
+
+def least_effort(proposer: Proposer, asked: Asked, *, goal: float, limit: float) -> Effort:
+    """The least effort, to a twentieth, that finds ``goal``; else the most within the limit.
+
+    How much of Annoy's ``search_k`` goes to items met in several trees depends on the vectors, so
+    it is measured.
+
+    Args:
+        proposer: what is asked.
+        asked: questions with their answers.
+        goal: recall; above 1: as far as the limit allows.
+        limit: share of the items that a query may look at on average, in (0, 1].
+    """
+    most = proposer.most
+    low, found = 1, look(proposer, asked, 1)
+    within = found
+    while found.inspected <= limit and found.recall < goal and found.effort < most:
+        within, low = found, found.effort
+        found = look(proposer, asked, min(most, 2 * low + FIRST))
+    if found.inspected <= limit and found.recall < goal:
+        return found  # all that there is
+    high, best = found.effort, found if found.inspected <= limit else None
+    while high > STEP * low + 1:
+        found = look(proposer, asked, int((low * high) ** 0.5))
+        if found.inspected > limit:
+            high = found.effort
+        elif found.recall >= goal:
+            high, best = found.effort, found
+        else:
+            low, within = found.effort, found
+    return best or within
+
+
+def look(proposer: Proposer, asked: Asked, effort: int) -> Effort:
+    """Measure one effort: what share of the items is met, what share of the exact answers."""
+    queries, (exact, _) = asked
+    n = len(queries)
+    if not n:
+        return Effort(effort=effort, inspected=0.0, recall=1.0)
+    count = proposer.count
+    met = wanted = hits = 0
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        found = proposer.propose(queries[rows], np.full(rows.stop - start, count), effort)
+        items = exact[rows]
+        sought = items >= 0
+        numbers = np.arange(len(items))[:, None] * count + items
+        proposals = found.row_numbers * count + found.values
+        hits += int(np.isin(numbers[sought], proposals).sum())
+        wanted += int(sought.sum())
+        met += len(found.values)
+    return Effort(effort=effort, inspected=met / n / count, recall=hits / wanted if wanted else 1.0)

@@ -80,7 +80,7 @@ class ExactIndex:
             self.vectors,
             self.config,
             ids_digest=self.ids_digest,
-            search_k=0,
+            calibration=None,
             neighbours=self._neighbours,
         )
 

@@ -1,13 +1,15 @@
-"""Approximate search: an Annoy forest proposes items, exact cosines rank them.
+"""An Annoy forest that proposes items.
 
 Annoy (github.com/spotify/annoy) halves the items by random hyperplanes, tree after tree; a query
-descends into the most promising halves of all trees until it has met ``search_k`` items. On unit
-vectors ``angular`` orders by cosine. Annoy's metric ``dot`` is broken and never used.
+descends into the most promising halves of all trees until it has met ``search_k`` items, an item
+counted once for every tree it is met in. Annoy's own default grows with what is fetched; here it is
+given, so that recall depends neither on k nor on how much is excluded. On unit vectors ``angular``
+orders by cosine. Annoy's metric ``dot`` is broken and never used.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,229 +17,116 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
-from recsys.errors import ArtifactError, DataError
-from recsys.index.exact import exact_top_k
-from recsys.index.saved import check_answers, open_index, read_vectors, write_index
-from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
-from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
+from recsys.errors import ArtifactError
+from recsys.index.space import Space
+from recsys.index.vectors import Vectors
 
-__all__ = ["AnnoyForest"]
+__all__ = ["AnnoyForest", "forest_files"]
 
 FOREST = "items.annoy"
-ROWS = 256  # queries at a time: bounds the vectors gathered for ranking
-SAMPLE = 64  # askers that search_k is measured with
-SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
-SPARE = 8  # and since Annoy rounds its distances differently from our cosines
+AXES = "axes.npy"
 THREADS = min(4, os.cpu_count() or 1)  # Annoy releases the interpreter lock while it searches
 
 
 @dataclass(frozen=True, eq=False)
 class AnnoyForest:
-    """Answers from a forest, with the scores that exact search gives.
+    """Trees over the items' vectors, or over their places in a space of fewer axes.
 
     Attributes:
-        forest: Annoy's trees over ``vectors``.
-        vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
-        search_k: how many items a query meets, an item counted once for every tree it is met in.
-            Annoy's own default grows with what is fetched; this is fixed, so that recall depends
-            neither on k nor on how much is excluded.
-        config: what it was built with.
-        ids_digest: of the item ids that the rows belong to.
+        forest: Annoy's trees.
+        space: where the items were laid out; None: by angles, as they are.
     """
 
     forest: AnnoyIndex
-    vectors: Vectors
-    search_k: int
-    config: IndexConfig
-    ids_digest: str
+    space: Space | None = None
 
     @classmethod
-    def build(
-        cls,
-        vectors: Vectors,
-        config: IndexConfig | None = None,
-        *,
-        ids_digest: str = "",
-        askers: Vectors | None = None,
+    def grow(
+        cls, vectors: Vectors, trees: int, *, seed: int, n_jobs: int, space: Space | None = None
     ) -> Self:
-        """Grow ``config.trees`` trees over unit vectors of shape ``(n_items, dim)``.
-
-        The same vectors, config and seed give the same bytes on disk with ``n_jobs = 1``.
-
-        Args:
-            vectors: of the items.
-            config: trees, seed, and how many items a query may look at.
-            ids_digest: of the item ids that the rows belong to.
-            askers: unit vectors ``(q, dim)`` like those that will be asked; the more a query lies
-                like them, the nearer it comes to looking at what ``config`` allows. Items where
-                there are none (they look at about a third more than users do).
-
-        Raises:
-            DataError: there are no items, or a vector is not of length 1.
-        """
-        config = config or IndexConfig()
-        vectors = unit_vectors(vectors, "item vectors")
-        if not len(vectors):
-            raise DataError("item vectors: there are none, expected at least one item")
-        dim = vectors.shape[1]
-        askers = vectors if askers is None else unit_vectors(askers, "askers", dim=dim)
-        forest = AnnoyIndex(dim, "angular")
-        forest.set_seed(config.seed)
-        for item, vector in enumerate(vectors):  # Annoy takes them one by one
+        """Grow trees over unit vectors ``(n, dim)``; with ``n_jobs = 1`` the same bytes always."""
+        placed = vectors if space is None else space.items(vectors)
+        forest = _empty(placed.shape[1], space)
+        forest.set_seed(seed)
+        for item, vector in enumerate(placed):  # Annoy takes them one by one
             forest.add_item(item, vector)
-        forest.build(config.trees, n_jobs=config.n_jobs)
-        index = cls(forest, vectors, len(vectors), config, ids_digest)
-        chosen = np.random.default_rng(config.seed).permutation(len(askers))[:SAMPLE]
-        return replace(index, search_k=index._search_k_for(askers[chosen]))
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __repr__(self) -> str:
-        count, dim = self.vectors.shape
-        return (
-            f"AnnoyForest({count:,} items, {dim} dimensions, {self.config.trees} trees, "
-            f"search_k {self.search_k:,})"
-        )
+        forest.build(trees, n_jobs=n_jobs)
+        return cls(forest, space)
 
     @property
-    def budget(self) -> float:
-        """How many different items a query may look at, on average."""
-        share = self.config.inspect * len(self)
-        return min(max(share, self.config.at_least), self.config.at_most)
+    def count(self) -> int:
+        """How many items there are."""
+        return int(self.forest.get_n_items())
 
-    def query(
-        self,
-        queries: Vectors,
-        k: int,
-        *,
-        exclude: Ragged | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> TopK:
-        """Return about the k items of highest cosine of each query; see ``Index.query``.
+    @property
+    def most(self) -> int:
+        """Every tree holds every item once: with trees * items all are looked at."""
+        return self.count * int(self.forest.get_n_trees())
 
-        A query that may get no more items than the forest would look at, and one that the forest
-        leaves with fewer than k, is answered exactly.
-        """
-        queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
-        check_request(len(queries), len(self), k, exclude, candidates)
-        barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
-        blocks = [
-            self._query_block(queries[rows], k, barred.take(rows), candidates)
-            for rows in np.split(np.arange(len(queries)), range(ROWS, len(queries), ROWS))
-        ]
-        items, scores = zip(*blocks, strict=True)
-        return TopK(np.concatenate(items), np.concatenate(scores))
+    @property
+    def ordered(self) -> bool:
+        """By angles Annoy's order is that of the cosine; in a space of its own it is not."""
+        return self.space is None
 
-    def inspected(self, queries: Vectors) -> NDArray[np.int64]:
-        """How many different items each query looks at, shape ``(q,)``."""
-        queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
-        return self._propose(queries, np.full(len(queries), len(self)), self.search_k).lengths
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The trees, and the axes where there are any."""
+        return forest_files(0.0 if self.space is None else self.space.distance)
 
-    def save(self, folder: Path) -> None:
-        """Write ``items.annoy``, ``vectors.npy`` and ``index.json``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.forest.save(str(folder / FOREST))
-        write_index(
-            folder,
-            self.vectors,
-            self.config,
-            ids_digest=self.ids_digest,
-            search_k=self.search_k,
-            neighbours=self._neighbours,
-            others=(FOREST,),
-        )
+    def propose(self, queries: Vectors, fetch: NDArray[np.int64], effort: int) -> Ragged:
+        """Ask for ``fetch`` items of each query: one call a query, in a few threads."""
+        n = self.count
 
-    @classmethod
-    def load(cls, folder: Path, *, ids_digest: str = "") -> Self:
-        """Map a saved index into memory; several processes share it.
-
-        Raises:
-            ArtifactError: a file is missing or damaged, the index is of another kind or of other
-                items, or it answers differently than when it was saved.
-        """
-        card = open_index(folder, kind="annoy", ids_digest=ids_digest, others=(FOREST,))
-        vectors = read_vectors(folder, card)
-        forest = AnnoyIndex(card.dim, "angular")
-        forest.load(str(folder / FOREST))  # its size and digest were checked: Annoy checks neither
-        if forest.get_n_items() != card.count:
-            raise ArtifactError(
-                f"{folder / FOREST}: {forest.get_n_items()} items, expected {card.count}; "
-                "build the index again"
-            )
-        index = cls(forest, vectors, card.search_k, card.config, card.ids_digest)
-        check_answers(folder, card, vectors, index._neighbours)
-        return index
-
-    def _query_block(
-        self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
-    ) -> TopK:
-        """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
-        allowed = len(self) if candidates is None else int(candidates.sum())
-        found = blank_top_k(len(queries), k)
-        asked = np.flatnonzero(allowed - exclude.lengths > self.budget)
-        if len(asked):
-            barred, vectors = exclude.take(asked), queries[asked]
-            fetch = int(SLACK * k * len(self) / allowed) + SPARE + barred.lengths
-            proposed = self._propose(vectors, fetch, self.search_k)
-            found.items[asked], found.scores[asked] = self._rank(
-                proposed, vectors, k, barred, candidates
-            )
-        short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
-        if len(short):
-            found.items[short], found.scores[short] = exact_top_k(
-                self.vectors, queries[short], k, exclude=exclude.take(short), candidates=candidates
-            )
-        return found
-
-    def _propose(self, queries: Vectors, fetch: NDArray[np.int64], search_k: int) -> Ragged:
-        """Ask Annoy for ``fetch`` items of each query: one call a query, in a few threads."""
-
-        def ask(vector: NDArray[np.float32], n: int) -> NDArray[np.int32]:
-            found = self.forest.get_nns_by_vector(vector, min(n, len(self)), search_k)
+        def ask(vector: NDArray[np.float32], wanted: int) -> NDArray[np.int32]:
+            found = self.forest.get_nns_by_vector(vector, min(wanted, n), effort)
             return np.array(found, dtype=np.int32)
 
+        placed = queries if self.space is None else self.space.askers(queries)
         with ThreadPoolExecutor(THREADS) as pool:
-            rows = list(pool.map(ask, queries, fetch.tolist()))
+            rows = list(pool.map(ask, placed, fetch.tolist()))
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         values = np.concatenate([np.empty(0, dtype=np.int32), *rows])
         return Ragged(np.concatenate([[0], np.cumsum(lengths)]), values)
 
-    def _search_k_for(self, askers: Vectors) -> int:
-        """The largest ``search_k`` (to a twentieth) that keeps the askers within the budget.
+    def save(self, folder: Path) -> None:
+        """Write ``items.annoy``, and ``axes.npy`` where there are axes."""
+        self.forest.save(str(folder / FOREST))
+        if self.space is not None:
+            np.save(folder / AXES, self.space.axes, allow_pickle=False)
 
-        How much of ``search_k`` goes to items met in several trees depends on the vectors, so it
-        is measured. Every tree holds every item once: with trees * items all are looked at.
+    @classmethod
+    def load(cls, folder: Path, dim: int, count: int, *, distance: float, spread: float) -> Self:
+        """Map checked files into memory; several processes share them.
+
+        Args:
+            folder: of files whose sizes and digests were checked: Annoy checks neither.
+            dim: of the items' vectors.
+            count: of the items.
+            distance: of those who ask, see `Space`; 0: trees by angles.
+            spread: see `Space`.
+
+        Raises:
+            ArtifactError: the trees hold another number of items.
         """
-        everything = np.full(len(askers), len(self))
-        low, high = 1.0, float(self.config.trees * len(self))
-        if self.budget >= len(self) or not len(askers):
-            return int(high)
-        while high > 1.05 * low:
-            middle = (low * high) ** 0.5
-            within = self._propose(askers, everything, int(middle)).lengths.mean() <= self.budget
-            low, high = (middle, high) if within else (low, middle)
-        return int(low)
+        space = None
+        if distance:
+            axes = np.load(folder / AXES, allow_pickle=False)
+            space, dim = Space(axes, distance, spread), axes.shape[1]
+        forest = _empty(dim, space)
+        forest.load(str(folder / FOREST))
+        if forest.get_n_items() != count:
+            raise ArtifactError(
+                f"{folder / FOREST}: {forest.get_n_items()} items, expected {count}; "
+                "build the index again"
+            )
+        return cls(forest, space)
 
-    def _rank(
-        self,
-        proposed: Ragged,
-        queries: Vectors,
-        k: int,
-        exclude: Ragged,
-        candidates: NDArray[np.bool_] | None,
-    ) -> TopK:
-        """Drop what is barred and rank the rest by exact cosine."""
-        rows, items = proposed.row_numbers, proposed.values
-        barred = exclude.row_numbers * len(self) + exclude.values  # one number for query and item
-        allowed = ~np.isin(rows * len(self) + items, barred)
-        if candidates is not None:
-            allowed &= candidates[items]
-        rows, items = rows[allowed], items[allowed]
-        scores = cosines_of_pairs(queries[rows], self.vectors[items])
-        return top_k_of_found(rows, items, scores, len(queries), k)
 
-    def _neighbours(self, queries: Vectors, k: int) -> NDArray[np.int32]:
-        return self.query(queries, k).items
+def forest_files(distance: float) -> tuple[str, ...]:
+    """The files of a forest that is asked from this distance; 0: by angles."""
+    return (FOREST, AXES) if distance else (FOREST,)
+
+
+def _empty(dim: int, space: Space | None) -> AnnoyIndex:
+    return AnnoyIndex(dim, "angular" if space is None else "euclidean")

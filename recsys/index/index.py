@@ -1,4 +1,4 @@
-"""The contract of an index, and the two kinds: exact and an Annoy forest."""
+"""The contract of an index, and its kinds: exact, and by what an Annoy forest proposes."""
 
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
+from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
-from recsys.index.forest import AnnoyForest
 from recsys.index.saved import read_card
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
@@ -20,7 +20,7 @@ __all__ = ["Index", "build_index", "load_index"]
 class Index(Protocol):
     """Answers "which items point the same way as this vector?"; passes ``tests/suites``.
 
-    Items are numbers 0..n-1; translating them to catalogue ids is the caller's job. Both kinds
+    Items are numbers 0..n-1; translating them to catalogue ids is the caller's job. All kinds
     give the same score to the same pair, and order by score, then by smaller number.
     """
 
@@ -82,22 +82,26 @@ def build_index(
     *,
     ids_digest: str = "",
     askers: Vectors | None = None,
+    exclude: Ragged | None = None,
 ) -> Index:
     """Build the kind that the configuration names.
 
     Args:
         vectors: the items' unit vectors, float32 ``(n_items, dim)``.
-        config: kind, trees, how much to inspect, seed.
+        config: kind, the recall that is wanted, seed.
         ids_digest: of the item ids that the rows belong to; asked for again at load.
         askers: unit vectors ``(q, dim)`` like those that will be asked, such as the users'; an
             approximate index measures with them how far it must look.
+        exclude: what each asker is not to get, q rows.
 
     Raises:
         DataError: there are no vectors, or one is not of length 1.
     """
     if config.kind == "exact":
         return ExactIndex.build(vectors, config, ids_digest=ids_digest)
-    return AnnoyForest.build(vectors, config, ids_digest=ids_digest, askers=askers)
+    return ApproximateIndex.build(
+        vectors, config, ids_digest=ids_digest, askers=askers, exclude=exclude
+    )
 
 
 def load_index(folder: Path, *, ids_digest: str = "") -> Index:
@@ -108,4 +112,4 @@ def load_index(folder: Path, *, ids_digest: str = "") -> Index:
     """
     if read_card(folder).config.kind == "exact":
         return ExactIndex.load(folder, ids_digest=ids_digest)
-    return AnnoyForest.load(folder, ids_digest=ids_digest)
+    return ApproximateIndex.load(folder, ids_digest=ids_digest)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.config import IndexConfig
 from recsys.errors import ArtifactError
 from recsys.files import digest_file, read_json, write_json
+from recsys.index.effort import Calibration
 from recsys.index.vectors import Vectors
 
 __all__ = [
@@ -50,11 +51,11 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     metric: Literal["angular"] = "angular"
     dim: int
     count: int  # items
-    search_k: int  # nodes that a query looks at; 0 for exact search
+    calibration: Calibration | None  # None for exact search
     config: IndexConfig
     ids_digest: str  # of the item ids that the vectors belong to
     files: dict[str, FileCard]
@@ -67,7 +68,7 @@ def write_index(
     config: IndexConfig,
     *,
     ids_digest: str,
-    search_k: int,
+    calibration: Calibration | None,
     neighbours: Neighbours,
     others: tuple[str, ...] = (),
 ) -> None:
@@ -80,7 +81,7 @@ def write_index(
     card = Card(
         dim=dim,
         count=count,
-        search_k=search_k,
+        calibration=calibration,
         config=config,
         ids_digest=ids_digest,
         files={name: _describe(folder / name) for name in (VECTORS, *others)},

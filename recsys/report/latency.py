@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 from recsys.data.ragged import Ragged
-from recsys.index.calibration import recall_against_exact
 from recsys.index.index import Index
+from recsys.index.recall import recall_against_exact
 from recsys.index.vectors import Vectors
 
 __all__ = ["measure_index"]

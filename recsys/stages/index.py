@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from recsys.config import IndexConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import load_user_blocks
-from recsys.index.calibration import recall_against_exact
-from recsys.index.index import build_index
+from recsys.errors import ConfigError
+from recsys.index.approximate import ApproximateIndex
+from recsys.index.index import Index, build_index
+from recsys.index.recall import recall_against_exact
 from recsys.stages.embed import embed_stage
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
@@ -16,9 +19,10 @@ from recsys.stages.stage import Stage
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["index_stage"]
+__all__ = ["check_recall", "index_stage"]
 
-ASKED = 1_000  # users whose answers are compared with exact search
+ASKED = 1_000  # users whose answers are compared with exact search: half of them when it is built,
+ENOUGH = 100  # the others then; all of them twice where they are fewer than this
 
 
 def index_stage(run: Run, seed: int) -> Stage:
@@ -34,15 +38,22 @@ def index_stage(run: Run, seed: int) -> Stage:
         asked = np.random.default_rng(0).permutation(everybody)[:ASKED]
         histories = learnt.histories().take(asked)
         askers = towers.user_vectors(asked, histories)
+        half = len(asked) // 2 if len(asked) >= ENOUGH else len(asked)
+        config = run.config.index
         index = build_index(
             towers.item_vectors(),
-            run.config.index,
+            config,
             ids_digest=dataset.item_ids.digest,
-            askers=askers,
+            askers=askers[:half],
+            exclude=histories.take(np.arange(half)),
         )
+        check_recall(index, config)
         index.save(folder)
-        measured = recall_against_exact(index, askers, k=20, exclude=histories)
-        return {"seed": seed, **measured}
+        rest = np.arange(half if half < len(asked) else 0, len(asked))
+        measured = recall_against_exact(
+            index, askers[rest], k=config.recall_k, exclude=histories.take(rest)
+        )
+        return {"seed": seed, **measured, **_chosen(index)}
 
     return Stage(
         name=run.label("index", seed),
@@ -52,3 +63,29 @@ def index_stage(run: Run, seed: int) -> Stage:
         files=(),
         work=work,
     )
+
+
+def check_recall(index: Index, config: IndexConfig) -> None:
+    """Refuse an index that finds less than is asked for.
+
+    Raises:
+        ConfigError: the recall was missed, because of what was set by hand.
+    """
+    if not isinstance(index, ApproximateIndex) or index.calibration.recall >= config.recall:
+        return
+    found = index.calibration
+    by_hand = [name for name in ("inspect", "search_k", "trees") if getattr(config, name)]
+    raise ConfigError(
+        f"index: recall@{found.k} is {found.recall:.4f}, below index.recall = {config.recall}, "
+        f"looking at {found.chosen.inspected:.1%} of {len(index):,} items; raise "
+        f"{' or '.join(f'index.{name}' for name in by_hand) or 'index.megabytes'}, lower "
+        'index.recall, or take index.kind = "exact"'
+    )
+
+
+def _chosen(index: Index) -> dict[str, Any]:
+    if not isinstance(index, ApproximateIndex):
+        return {}
+    found = index.calibration
+    space = "angles" if not found.distance else f"principal axes, asked from {found.distance:g}"
+    return {"effort": found.chosen.effort, "trees": found.trees, "space": space}

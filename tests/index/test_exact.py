@@ -11,8 +11,8 @@ from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
 from recsys.index import exact, topk
+from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
-from recsys.index.forest import AnnoyForest
 from recsys.index.vectors import Vectors, cosines
 
 
@@ -80,6 +80,6 @@ def test_memory_is_bounded_by_items_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_forest_is_not_loaded_as_exact(tmp_path: Path) -> None:
-    AnnoyForest.build(clustered(50, 6, seed=1), ids_digest=DIGEST).save(tmp_path)
+    ApproximateIndex.build(clustered(50, 6, seed=1), ids_digest=DIGEST).save(tmp_path)
     with pytest.raises(ArtifactError, match="kind 'annoy', expected 'exact'"):
         ExactIndex.load(tmp_path, ids_digest=DIGEST)

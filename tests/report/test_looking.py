@@ -72,7 +72,7 @@ def test_exact_search_finds_all_and_a_forest_less_the_less_it_looks_at() -> None
     exact = measure_index(ExactIndex.build(vectors), vectors[:20], exclude=seen)
     assert exact["recall"] == exact["inspected"] == 1
     assert 0 < exact["median_ms"] <= exact["p95_ms"]
-    config = IndexConfig(trees=5, inspect=0.02, at_least=10)
+    config = IndexConfig(trees=5, inspect=0.02, recall=1.0)
     forest = build_index(vectors, config, askers=vectors)
     little = measure_index(forest, vectors[:20], exclude=seen)
     assert little["inspected"] < 0.1

@@ -268,6 +268,6 @@ class IndexSuite:
     def test_a_card_of_another_version(self, index: Index, tmp_path: Path) -> None:
         index.save(tmp_path)
         card = json.loads((tmp_path / "index.json").read_text())
-        (tmp_path / "index.json").write_text(json.dumps({**card, "schema_version": 2}))
+        (tmp_path / "index.json").write_text(json.dumps({**card, "schema_version": 3}))
         with pytest.raises(ArtifactError, match="schema_version"):
             load_index(tmp_path, ids_digest=DIGEST)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
-from recsys.index.calibration import recall_against_exact
 from recsys.index.exact import ExactIndex
+from recsys.index.recall import recall_against_exact
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 

@@ -1,0 +1,211 @@
+"""Approximate search: a forest proposes items, exact cosines rank them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.config import IndexConfig
+from recsys.data.ragged import Ragged
+from recsys.errors import ArtifactError, DataError
+from recsys.index.calibration import calibrate
+from recsys.index.effort import Calibration
+from recsys.index.exact import exact_top_k
+from recsys.index.forest import AnnoyForest, forest_files
+from recsys.index.proposer import Proposer
+from recsys.index.saved import check_answers, open_index, read_card, read_vectors, write_index
+from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
+from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
+
+__all__ = ["ApproximateIndex"]
+
+ROWS = 256  # queries at a time: bounds the vectors gathered for ranking
+SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
+SPARE = 8  # and since others round their distances differently from our cosines
+
+
+@dataclass(frozen=True, eq=False)
+class ApproximateIndex:
+    """Answers from a part of the items, with the scores that exact search gives.
+
+    Attributes:
+        proposer: says which items may be near.
+        vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
+        calibration: how far the proposer looks, and what that finds.
+        config: what it was built with.
+        ids_digest: of the item ids that the rows belong to.
+    """
+
+    proposer: Proposer
+    vectors: Vectors
+    calibration: Calibration
+    config: IndexConfig
+    ids_digest: str
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Vectors,
+        config: IndexConfig | None = None,
+        *,
+        ids_digest: str = "",
+        askers: Vectors | None = None,
+        exclude: Ragged | None = None,
+    ) -> Self:
+        """Build over unit vectors of shape ``(n_items, dim)``, and look as far as recall asks.
+
+        The same vectors, config and seed give the same bytes on disk with ``n_jobs = 1``.
+
+        Args:
+            vectors: of the items.
+            config: kind, seed, and the recall that is wanted.
+            ids_digest: of the item ids that the rows belong to.
+            askers: unit vectors ``(q, dim)`` like those that will be asked: recall is measured
+                with them, and users lie elsewhere than items. Items where there are none.
+            exclude: what each asker is not to get, q rows.
+
+        Raises:
+            DataError: there are no items, or a vector is not of length 1.
+        """
+        config = config or IndexConfig()
+        vectors = unit_vectors(vectors, "item vectors")
+        if not len(vectors):
+            raise DataError("item vectors: there are none, expected at least one item")
+        askers = vectors if askers is None else unit_vectors(askers, "askers", dim=vectors.shape[1])
+        proposer, calibration = calibrate(vectors, config, askers, exclude)
+        return cls(proposer, vectors, calibration, config, ids_digest)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __repr__(self) -> str:
+        count, dim = self.vectors.shape
+        found = self.calibration
+        return (
+            f"ApproximateIndex({self.config.kind}, {count:,} items, {dim} dimensions, looks at "
+            f"{found.chosen.inspected:.1%}, recall {found.recall:.4f})"
+        )
+
+    def query(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        exclude: Ragged | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> TopK:
+        """Return about the k items of highest cosine of each query; see ``Index.query``.
+
+        A query that may get hardly more items than would be looked at, and one that is left with
+        fewer than k, is answered exactly.
+        """
+        queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
+        check_request(len(queries), len(self), k, exclude, candidates)
+        barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
+        blocks = [
+            self._query_block(queries[rows], k, barred.take(rows), candidates)
+            for rows in np.split(np.arange(len(queries)), range(ROWS, len(queries), ROWS))
+        ]
+        items, scores = zip(*blocks, strict=True)
+        return TopK(np.concatenate(items), np.concatenate(scores))
+
+    def inspected(self, queries: Vectors) -> NDArray[np.int64]:
+        """How many different items each query looks at, shape ``(q,)``."""
+        queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
+        everything = np.full(len(queries), len(self))
+        return self.proposer.propose(queries, everything, self.calibration.chosen.effort).lengths
+
+    def save(self, folder: Path) -> None:
+        """Write the proposer's files, ``vectors.npy`` and ``index.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.proposer.save(folder)
+        write_index(
+            folder,
+            self.vectors,
+            self.config,
+            ids_digest=self.ids_digest,
+            calibration=self.calibration,
+            neighbours=self._neighbours,
+            others=self.proposer.files,
+        )
+
+    @classmethod
+    def load(cls, folder: Path, *, ids_digest: str = "") -> Self:
+        """Map a saved index into memory; several processes share it.
+
+        Raises:
+            ArtifactError: a file is missing or damaged, the index is of another kind or of other
+                items, or it answers differently than when it was saved.
+        """
+        about = read_card(folder).calibration
+        files = forest_files(about.distance if about else 0.0)
+        card = open_index(folder, kind="annoy", ids_digest=ids_digest, others=files)
+        if about is None:
+            raise ArtifactError(f"{folder}: not calibrated; build the index again")
+        vectors = read_vectors(folder, card)
+        proposer = AnnoyForest.load(
+            folder, card.dim, card.count, distance=about.distance, spread=about.spread
+        )
+        index = cls(proposer, vectors, about, card.config, card.ids_digest)
+        check_answers(folder, card, vectors, index._neighbours)
+        return index
+
+    def _query_block(
+        self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
+    ) -> TopK:
+        """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
+        allowed = len(self) if candidates is None else int(candidates.sum())
+        share = allowed / len(self)
+        found = blank_top_k(len(queries), k)
+        effort, worth = self._effort(share)
+        asked = np.flatnonzero(allowed - exclude.lengths > worth)
+        if len(asked):
+            barred, vectors = exclude.take(asked), queries[asked]
+            fetch = np.full(len(asked), len(self))
+            if self.proposer.ordered:
+                fetch = int(SLACK * k / share) + SPARE + barred.lengths
+            proposed = self.proposer.propose(vectors, fetch, effort)
+            found.items[asked], found.scores[asked] = self._rank(
+                proposed, vectors, k, barred, candidates
+            )
+        short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
+        if len(short):
+            found.items[short], found.scores[short] = exact_top_k(
+                self.vectors, queries[short], k, exclude=exclude.take(short), candidates=candidates
+            )
+        return found
+
+    def _effort(self, share: float) -> tuple[int, float]:
+        """How far to look where a share of the items is allowed, and from how many on it pays.
+
+        The k best of a tenth of the items are ten times as deep among all of them, so that one
+        looks ten times as far. Once that comes to half the allowed, all of these are looked at.
+        """
+        chosen = self.calibration.chosen
+        looks = chosen.inspected * len(self)
+        if share in {0.0, 1.0}:
+            return chosen.effort, looks
+        return min(self.proposer.most, int(chosen.effort / share)), 2 * looks / share
+
+    def _rank(
+        self,
+        proposed: Ragged,
+        queries: Vectors,
+        k: int,
+        exclude: Ragged,
+        candidates: NDArray[np.bool_] | None,
+    ) -> TopK:
+        """Drop what is barred and rank the rest by exact cosine."""
+        rows, items = proposed.row_numbers, proposed.values
+        barred = exclude.row_numbers * len(self) + exclude.values  # one number for query and item
+        allowed = ~np.isin(rows * len(self) + items, barred)
+        if candidates is not None:
+            allowed &= candidates[items]
+        rows, items = rows[allowed], items[allowed]
+        scores = cosines_of_pairs(queries[rows], self.vectors[items])
+        return top_k_of_found(rows, items, scores, len(queries), k)
+
+    def _neighbours(self, queries: Vectors, k: int) -> NDArray[np.int32]:
+        return self.query(queries, k).items

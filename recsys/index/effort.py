@@ -1,0 +1,30 @@
+"""How far an approximate index looks, and what that was measured to find."""
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Calibration", "Effort"]
+
+
+class Effort(BaseModel):
+    """One way to search, measured with users."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    effort: int  # Annoy's search_k
+    inspected: float  # share of the items that a query looks at, on average
+    recall: float  # share of exact search's top k that is found
+
+
+class Calibration(BaseModel):
+    """What was chosen and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chosen: Effort  # measured with the askers that it was chosen with
+    recall: float  # the same with others, for whom it was not chosen
+    k: int  # of the recall
+    queries: int  # others
+    trees: int = 0  # of the forest
+    distance: float = 0.0  # of `Space`; 0: by angles
+    spread: float = 0.0  # of `Space`
+    curve: tuple[Effort, ...] = ()  # from little effort to much
