@@ -19,6 +19,7 @@ COLOURS = {
     "other": "#EE6677",
 }
 REACH = 0.04  # of the width: a name farther to the right is written to the left of its point
+CLOSE = 0.04  # of the height: the name of the lower of two such points stands below it
 
 
 def draw_bars(
@@ -82,11 +83,15 @@ def draw_points(
     places = np.array(list(points.values()))
     beaten = [bool(((places > place).all(axis=1)).any()) for place in places]
     middle = places[:, 0].min() + (0.5 + REACH) * np.ptp(places[:, 0])
-    for name, (x, y), lost in zip(points, places, beaten, strict=True):
+    named = sorted(zip(points, places, beaten, strict=True), key=lambda one: -one[1][1])
+    last = np.inf
+    for name, (x, y), lost in named:
         axes.scatter(x, y, s=45, color=COLOURS["worse" if lost else "ours"])
-        right = x > middle
+        right, below = x > middle, last - y < CLOSE * np.ptp(places[:, 1])
+        last = np.inf if below else y
         axes.annotate(
-            name, (x, y), textcoords="offset points", xytext=(-7 if right else 7, 4),
+            name, (x, y), textcoords="offset points",
+            xytext=(-7 if right else 7, -12 if below else 4),
             ha="right" if right else "left", fontsize=9,
         )  # fmt: skip
     axes.set_xlabel(labels[0])
