@@ -99,7 +99,8 @@ def test_stripped_without_classes_and_with_a_question_and_an_answer(name: str) -
 def test_all_run_from_top_to_bottom_on_small_data(tmp_path: Path) -> None:
     config = tmp_path / "small.toml"
     config.write_text(CONFIG)
-    values = {"CONFIG": str(config), "OUT": str(tmp_path / "runs")}
+    values: dict[str, Any] = {"CONFIG": str(config), "OUT": str(tmp_path / "runs")}
+    values["OVERRIDES"] = ["training.epochs=2"]
     for path in find_notebooks(FOLDER):
         page = execute_notebook(path, tmp_path / "runs", values).read_text(encoding="utf-8")
         assert "Traceback" not in page
