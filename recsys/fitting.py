@@ -39,7 +39,7 @@ from recsys.errors import ArtifactError, ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.files import read_json, restore_folder
 from recsys.index.exact import ExactIndex
-from recsys.index.index import build_index
+from recsys.index.index import build_index, check_recall
 from recsys.progress import console, progress_bar
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
@@ -54,6 +54,7 @@ from recsys.updating import WarmStart
 __all__ = ["Fitted", "OnEpoch", "Phase", "check_times", "fit", "fit_towers"]
 
 CHOSEN_BY = "ndcg@10"
+ASKED = 500  # users with whom the index is measured
 LEAST_USERS = 20  # with two items and more, to learn from how newcomers are placed
 
 logger = logging.getLogger(__name__)
@@ -150,9 +151,17 @@ def fit(
         user_blocks=attributes.blocks(dataset.users),
         newcomers=newcomers or NewcomersConfig(),
     )
+    learnt, index = split.learnable(refit=refit), index or IndexConfig()
+    asked = np.random.default_rng(seed).permutation(np.unique(learnt.users))[:ASKED]
+    histories = learnt.histories().take(asked)
     built = build_index(
-        fitted.towers.item_vectors(), index or IndexConfig(), ids_digest=dataset.item_ids.digest
+        fitted.towers.item_vectors(),
+        index,
+        ids_digest=dataset.item_ids.digest,
+        askers=fitted.towers.user_vectors(asked, histories),
+        exclude=histories,
     )
+    check_recall(built, index)
     return Recommender.of(TwoTowerRanker(fitted.towers, built), dataset, attributes=attributes)
 
 

@@ -14,14 +14,14 @@ from recsys.index.calibration import calibrate
 from recsys.index.effort import Calibration
 from recsys.index.exact import exact_top_k
 from recsys.index.forest import AnnoyForest, forest_files
-from recsys.index.proposer import Proposer
 from recsys.index.saved import check_answers, open_index, read_card, read_vectors, write_index
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
 
 __all__ = ["ApproximateIndex"]
 
-ROWS = 256  # queries at a time: bounds the vectors gathered for ranking
+ROWS = 256  # queries at a time,
+GATHERED = 1 << 22  # or fewer: so many numbers of item vectors are ranked at once
 SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
 SPARE = 8  # and since others round their distances differently from our cosines
 
@@ -31,14 +31,14 @@ class ApproximateIndex:
     """Answers from a part of the items, with the scores that exact search gives.
 
     Attributes:
-        proposer: says which items may be near.
+        forest: says which items may be near.
         vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
-        calibration: how far the proposer looks, and what that finds.
+        calibration: how far it looks, and what that finds.
         config: what it was built with.
         ids_digest: of the item ids that the rows belong to.
     """
 
-    proposer: Proposer
+    forest: AnnoyForest
     vectors: Vectors
     calibration: Calibration
     config: IndexConfig
@@ -74,8 +74,8 @@ class ApproximateIndex:
         if not len(vectors):
             raise DataError("item vectors: there are none, expected at least one item")
         askers = vectors if askers is None else unit_vectors(askers, "askers", dim=vectors.shape[1])
-        proposer, calibration = calibrate(vectors, config, askers, exclude)
-        return cls(proposer, vectors, calibration, config, ids_digest)
+        forest, calibration = calibrate(vectors, config, askers, exclude)
+        return cls(forest, vectors, calibration, config, ids_digest)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -106,7 +106,7 @@ class ApproximateIndex:
         barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
         blocks = [
             self._query_block(queries[rows], k, barred.take(rows), candidates)
-            for rows in np.split(np.arange(len(queries)), range(ROWS, len(queries), ROWS))
+            for rows in self._blocks(len(queries))
         ]
         items, scores = zip(*blocks, strict=True)
         return TopK(np.concatenate(items), np.concatenate(scores))
@@ -114,13 +114,25 @@ class ApproximateIndex:
     def inspected(self, queries: Vectors) -> NDArray[np.int64]:
         """How many different items each query looks at, shape ``(q,)``."""
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
-        everything = np.full(len(queries), len(self))
-        return self.proposer.propose(queries, everything, self.calibration.chosen.effort).lengths
+        effort = self.calibration.chosen.effort
+        lengths = [
+            self.forest.propose(
+                queries[rows], np.full(len(rows), len(self)), np.full(len(rows), effort)
+            ).lengths
+            for rows in self._blocks(len(queries))
+        ]
+        return np.concatenate(lengths)
+
+    def _blocks(self, n: int) -> list[NDArray[np.int64]]:
+        """Numbers of queries that are answered together."""
+        looks = max(1.0, self.calibration.chosen.inspected * self.vectors.size)
+        size = int(np.clip(GATHERED / looks, 1, ROWS))
+        return np.split(np.arange(n), range(size, n, size))
 
     def save(self, folder: Path) -> None:
-        """Write the proposer's files, ``vectors.npy`` and ``index.json``."""
+        """Write the forest's files, ``vectors.npy`` and ``index.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.proposer.save(folder)
+        self.forest.save(folder)
         write_index(
             folder,
             self.vectors,
@@ -128,7 +140,7 @@ class ApproximateIndex:
             ids_digest=self.ids_digest,
             calibration=self.calibration,
             neighbours=self._neighbours,
-            others=self.proposer.files,
+            others=self.forest.files,
         )
 
     @classmethod
@@ -145,10 +157,10 @@ class ApproximateIndex:
         if about is None:
             raise ArtifactError(f"{folder}: not calibrated; build the index again")
         vectors = read_vectors(folder, card)
-        proposer = AnnoyForest.load(
+        forest = AnnoyForest.load(
             folder, card.dim, card.count, distance=about.distance, spread=about.spread
         )
-        index = cls(proposer, vectors, about, card.config, card.ids_digest)
+        index = cls(forest, vectors, about, card.config, card.ids_digest)
         check_answers(folder, card, vectors, index._neighbours)
         return index
 
@@ -157,16 +169,15 @@ class ApproximateIndex:
     ) -> TopK:
         """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
         allowed = len(self) if candidates is None else int(candidates.sum())
-        share = allowed / len(self)
         found = blank_top_k(len(queries), k)
-        effort, worth = self._effort(share)
+        efforts, worth = self._efforts(k, exclude.lengths, allowed)
         asked = np.flatnonzero(allowed - exclude.lengths > worth)
         if len(asked):
             barred, vectors = exclude.take(asked), queries[asked]
             fetch = np.full(len(asked), len(self))
-            if self.proposer.ordered:
-                fetch = int(SLACK * k / share) + SPARE + barred.lengths
-            proposed = self.proposer.propose(vectors, fetch, effort)
+            if self.forest.ordered:
+                fetch = int(SLACK * k * len(self) / allowed) + SPARE + barred.lengths
+            proposed = self.forest.propose(vectors, fetch, efforts[asked])
             found.items[asked], found.scores[asked] = self._rank(
                 proposed, vectors, k, barred, candidates
             )
@@ -177,17 +188,25 @@ class ApproximateIndex:
             )
         return found
 
-    def _effort(self, share: float) -> tuple[int, float]:
-        """How far to look where a share of the items is allowed, and from how many on it pays.
+    def _efforts(
+        self, k: int, excluded: NDArray[np.int64], allowed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """How far to look for each query, and from how many items on it pays, both ``(q,)``.
 
-        The k best of a tenth of the items are ten times as deep among all of them, so that one
-        looks ten times as far. Once that comes to half the allowed, all of these are looked at.
+        The k best that are left lie the deeper, the more come before them and may not be had: the
+        effort, which was measured with a depth of its own, grows with that. Once it comes to half
+        of the allowed items, all of these are looked at. In a `Space` any filter means that: who
+        is asked for seldom there stands far from where the forest looks.
         """
-        chosen = self.calibration.chosen
-        looks = chosen.inspected * len(self)
-        if share in {0.0, 1.0}:
-            return chosen.effort, looks
-        return min(self.proposer.most, int(chosen.effort / share)), 2 * looks / share
+        measured = self.calibration
+        looks = measured.chosen.inspected * len(self)
+        depth = (k + excluded) / (measured.k + measured.excluded)
+        times = np.maximum(1.0, depth) * (len(self) / max(1, allowed))
+        efforts = np.minimum(self.forest.most, measured.chosen.effort * times)
+        filtered = allowed < len(self)
+        if filtered and not self.forest.ordered:
+            return efforts.astype(np.int64), np.full(len(excluded), np.inf)
+        return efforts.astype(np.int64), np.where(times > 1, 2.0, 1.0) * looks * times
 
     def _rank(
         self,

@@ -9,7 +9,6 @@ from recsys.data.ragged import Ragged
 from recsys.index.effort import Calibration, Effort
 from recsys.index.exact import exact_top_k
 from recsys.index.forest import AnnoyForest
-from recsys.index.proposer import Proposer
 from recsys.index.space import Space
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
@@ -26,7 +25,6 @@ USUAL = (0.3, 0.05)  # shares below and above FEW: where more is needed, a `Spac
 DISTANCES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.2, 3.0)
 FORESTS = (10, 100)  # trees, at least and at most
 BYTES = 16  # of one item in one tree, about; measured at widths of 32 to 128
-CURVE = 8  # points
 
 
 class Asked(NamedTuple):
@@ -34,16 +32,18 @@ class Asked(NamedTuple):
 
     queries: Vectors  # (q, dim)
     exact: TopK  # (q, k)
+    excluded: float  # items that each of them was not to get, on average
 
     @classmethod
     def of(cls, vectors: Vectors, queries: Vectors, k: int, exclude: Ragged | None) -> "Asked":
         """Answer them by exact search."""
-        return cls(queries, exact_top_k(vectors, queries, k, exclude=exclude))
+        barred = 0 if exclude is None or not len(exclude) else exclude.lengths.mean()
+        return cls(queries, exact_top_k(vectors, queries, k, exclude=exclude), float(barred))
 
 
 def calibrate(
     vectors: Vectors, config: IndexConfig, askers: Vectors, exclude: Ragged | None
-) -> tuple[Proposer, Calibration]:
+) -> tuple[AnnoyForest, Calibration]:
     """Build what proposes items, and find the least effort that reaches ``config.recall``.
 
     Half of the askers choose the effort, the other half check it; where these find less than
@@ -75,8 +75,8 @@ def calibrate(
 
 
 def _price(found: Calibration, config: IndexConfig) -> float:
-    """The share looked at; 1 and more where the target was missed."""
-    missed = max(0.0, config.recall - found.chosen.recall)
+    """The share looked at; 1 and more where the target was missed by those who check."""
+    missed = max(0.0, config.recall - found.recall)
     return found.chosen.inspected if not missed else 1 + missed
 
 
@@ -106,56 +106,68 @@ def _farther_or_nearer(forest: AnnoyForest, few: Asked, share: float) -> AnnoyFo
     return best
 
 
-def _calibration(proposer: Proposer, config: IndexConfig, few: Asked, others: Asked) -> Calibration:
+def _calibration(
+    forest: AnnoyForest, config: IndexConfig, few: Asked, others: Asked
+) -> Calibration:
     limit, target = config.inspect or 1.0, config.recall
     if config.search_k is not None:
-        chosen = look(proposer, few, min(config.search_k, proposer.most))
-        checked = look(proposer, others, chosen.effort).recall
+        chosen = look(forest, few, min(config.search_k, forest.most))
+        checked = look(forest, others, chosen.effort)
     else:
-        for margin in MARGINS:
-            goal = target + margin * (1 - target)
-            chosen = least_effort(proposer, few, goal=goal, limit=limit)
-            checked = look(proposer, others, chosen.effort).recall
-            if checked >= target or chosen.recall < goal:
-                break
-    space = proposer.space if isinstance(proposer, AnnoyForest) else None
-    trees = proposer.forest.get_n_trees() if isinstance(proposer, AnnoyForest) else 0
-    efforts = np.geomspace(max(1, chosen.effort / 16), min(proposer.most, 4 * chosen.effort), CURVE)
+        chosen, checked = _agreed(forest, few, others, target, limit)
+    space = forest.space
     return Calibration(
         chosen=chosen,
-        recall=checked,
+        recall=checked.recall,
         k=config.recall_k,
-        queries=len(others.queries),
-        trees=trees,
+        excluded=few.excluded,
+        trees=forest.trees,
         distance=space.distance if space else 0.0,
         spread=space.spread if space else 0.0,
-        curve=tuple(look(proposer, few, int(effort)) for effort in efforts),
     )
 
 
-def least_effort(proposer: Proposer, asked: Asked, *, goal: float, limit: float) -> Effort:
+def _agreed(
+    forest: AnnoyForest, few: Asked, others: Asked, target: float, limit: float
+) -> tuple[Effort, Effort]:
+    """The effort at which those who choose and those who check find the target, or the most."""
+    for margin in MARGINS:
+        goal = target + margin * (1 - target)
+        chosen = least_effort(forest, few, goal=goal, limit=limit)
+        checked = look(forest, others, chosen.effort)
+        if checked.recall >= target or chosen.recall < goal:
+            break
+    while checked.recall < target and chosen.effort < forest.most:
+        more = look(forest, few, min(forest.most, 2 * chosen.effort))
+        if more.inspected > limit:
+            break
+        chosen, checked = more, look(forest, others, more.effort)
+    return chosen, checked
+
+
+def least_effort(forest: AnnoyForest, asked: Asked, *, goal: float, limit: float) -> Effort:
     """The least effort, to a twentieth, that finds ``goal``; else the most within the limit.
 
     How much of Annoy's ``search_k`` goes to items met in several trees depends on the vectors, so
     it is measured.
 
     Args:
-        proposer: what is asked.
+        forest: what is asked.
         asked: questions with their answers.
         goal: recall; above 1: as far as the limit allows.
         limit: share of the items that a query may look at on average, in (0, 1].
     """
-    most = proposer.most
-    low, found = 1, look(proposer, asked, 1)
+    most = forest.most
+    low, found = 1, look(forest, asked, 1)
     within = found
     while found.inspected <= limit and found.recall < goal and found.effort < most:
         within, low = found, found.effort
-        found = look(proposer, asked, min(most, 2 * low + FIRST))
+        found = look(forest, asked, min(most, 2 * low + FIRST))
     if found.inspected <= limit and found.recall < goal:
         return found  # all that there is
     high, best = found.effort, found if found.inspected <= limit else None
-    while high > STEP * low + 1:
-        found = look(proposer, asked, int((low * high) ** 0.5))
+    while high > max(STEP * low, low + 1):
+        found = look(forest, asked, max(low + 1, int((low * high) ** 0.5)))
         if found.inspected > limit:
             high = found.effort
         elif found.recall >= goal:
@@ -165,17 +177,19 @@ def least_effort(proposer: Proposer, asked: Asked, *, goal: float, limit: float)
     return best or within
 
 
-def look(proposer: Proposer, asked: Asked, effort: int) -> Effort:
+def look(forest: AnnoyForest, asked: Asked, effort: int) -> Effort:
     """Measure one effort: what share of the items is met, what share of the exact answers."""
-    queries, (exact, _) = asked
+    queries, exact = asked.queries, asked.exact.items
     n = len(queries)
     if not n:
         return Effort(effort=effort, inspected=0.0, recall=1.0)
-    count = proposer.count
+    count = forest.count
     met = wanted = hits = 0
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
-        found = proposer.propose(queries[rows], np.full(rows.stop - start, count), effort)
+        everything = np.full(rows.stop - start, count)
+        efforts = np.full(rows.stop - start, effort)
+        found = forest.propose(queries[rows], everything, efforts)
         items = exact[rows]
         sought = items >= 0
         numbers = np.arange(len(items))[:, None] * count + items

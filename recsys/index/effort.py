@@ -23,8 +23,7 @@ class Calibration(BaseModel):
     chosen: Effort  # measured with the askers that it was chosen with
     recall: float  # the same with others, for whom it was not chosen
     k: int  # of the recall
-    queries: int  # others
+    excluded: float  # items that each of those who measured was not to get, on average
     trees: int = 0  # of the forest
     distance: float = 0.0  # of `Space`; 0: by angles
     spread: float = 0.0  # of `Space`
-    curve: tuple[Effort, ...] = ()  # from little effort to much

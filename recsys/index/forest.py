@@ -60,9 +60,14 @@ class AnnoyForest:
         return int(self.forest.get_n_items())
 
     @property
+    def trees(self) -> int:
+        """How many trees there are."""
+        return int(self.forest.get_n_trees())
+
+    @property
     def most(self) -> int:
         """Every tree holds every item once: with trees * items all are looked at."""
-        return self.count * int(self.forest.get_n_trees())
+        return self.count * self.trees
 
     @property
     def ordered(self) -> bool:
@@ -74,17 +79,25 @@ class AnnoyForest:
         """The trees, and the axes where there are any."""
         return forest_files(0.0 if self.space is None else self.space.distance)
 
-    def propose(self, queries: Vectors, fetch: NDArray[np.int64], effort: int) -> Ragged:
-        """Ask for ``fetch`` items of each query: one call a query, in a few threads."""
+    def propose(
+        self, queries: Vectors, fetch: NDArray[np.int64], efforts: NDArray[np.int64]
+    ) -> Ragged:
+        """Return items that queries ``(q, dim)`` meet, each once: one call a query, in threads.
+
+        Args:
+            queries: unit vectors.
+            fetch: at most so many items of each, ``(q,)``.
+            efforts: Annoy's ``search_k`` of each, ``(q,)``.
+        """
         n = self.count
 
-        def ask(vector: NDArray[np.float32], wanted: int) -> NDArray[np.int32]:
+        def ask(vector: NDArray[np.float32], wanted: int, effort: int) -> NDArray[np.int32]:
             found = self.forest.get_nns_by_vector(vector, min(wanted, n), effort)
             return np.array(found, dtype=np.int32)
 
         placed = queries if self.space is None else self.space.askers(queries)
         with ThreadPoolExecutor(THREADS) as pool:
-            rows = list(pool.map(ask, placed, fetch.tolist()))
+            rows = list(pool.map(ask, placed, fetch.tolist(), efforts.tolist()))
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         values = np.concatenate([np.empty(0, dtype=np.int32), *rows])
         return Ragged(np.concatenate([[0], np.cumsum(lengths)]), values)

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
+from recsys.errors import ConfigError
 from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.saved import read_card
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 
-__all__ = ["Index", "build_index", "load_index"]
+__all__ = ["Index", "build_index", "check_recall", "load_index"]
 
 
 class Index(Protocol):
@@ -113,3 +114,21 @@ def load_index(folder: Path, *, ids_digest: str = "") -> Index:
     if read_card(folder).config.kind == "exact":
         return ExactIndex.load(folder, ids_digest=ids_digest)
     return ApproximateIndex.load(folder, ids_digest=ids_digest)
+
+
+def check_recall(index: Index, config: IndexConfig) -> None:
+    """Refuse an index that finds less than is asked for.
+
+    Raises:
+        ConfigError: it does, since ``inspect`` or ``search_k`` does not let it look farther.
+    """
+    if not isinstance(index, ApproximateIndex) or index.calibration.recall >= config.recall:
+        return
+    found = index.calibration
+    by_hand = [name for name in ("inspect", "search_k") if getattr(config, name)]
+    raise ConfigError(
+        f"index: recall@{found.k} is {found.recall:.4f}, below index.recall = {config.recall}, "
+        f"looking at {found.chosen.inspected:.1%} of {len(index):,} items; raise "
+        f"{' or '.join(f'index.{name}' for name in by_hand) or 'index.trees'}, lower "
+        'index.recall, or take index.kind = "exact"'
+    )

@@ -19,6 +19,8 @@ from recsys.stages.evaluate import METRICS_FILE, TRUTH
 
 __all__ = ["Judgement", "judge_bundles"]
 
+ENOUGH = 30  # users
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -70,10 +72,11 @@ def judge_bundles(candidate: Bundle, champion: Bundle) -> Judgement:
     truth, other_truth = (_truth(table, user_ids, item_ids) for table in tables)
     same = _same_rows(truth, other_truth)
     n_measured = int((truth.lengths > 0).sum())
-    if not len(same):
+    if len(same) < ENOUGH:
         raise DataError(
-            f"none of {n_measured:,} users has the same held-out items in both: the log or the "
-            "split is another; train and evaluate the champion's config on the same log"
+            f"{len(same):,} of {n_measured:,} users have the same held-out items in both, too few "
+            f"to judge by (expected {ENOUGH} at least): the log or the split is another, or small; "
+            "train and evaluate the champion's config on the same log"
         )
     k = int(metric.split("@")[1])
     lists = {

@@ -11,7 +11,7 @@ from platform import python_version
 from recsys import __version__
 from recsys.config_file import to_toml
 from recsys.data import dataset as data_files
-from recsys.errors import ArtifactError, RecsysError
+from recsys.errors import ArtifactError, ConfigError, RecsysError
 from recsys.files import atomic_folder, digest_files, digest_json, remove_folder, write_json
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.bundle import (
@@ -64,6 +64,7 @@ def make_bundle(folder: Path, out: Path | None = None) -> Bundle:
 
     Raises:
         ArtifactError: the run is not finished, or its report is not about its towers and index.
+        ConfigError: ``out`` holds something else than a bundle, which would be lost.
     """
     run = Command.finished(folder).run
     _check_report(run)
@@ -72,6 +73,7 @@ def make_bundle(folder: Path, out: Path | None = None) -> Bundle:
     blocks = read_record(run.folder("content"))["facts"]["blocks"]
     encoders = {block["name"]: block["encoder"] for block in blocks}
     target = out or run.out.with_name(f"{run.out.name}.bundle")
+    _check_target(target)
     with atomic_folder(target) as partial:
         for path, name in _parts(run):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +120,16 @@ def _parts(run: Run) -> Iterator[tuple[Path, str]]:
     for part in ("content", "index"):
         names += [f"{part}/{name}" for name in digest_files(run.folder(part), leave_out=NOT_READ)]
     return ((run.out / name, name) for name in names)
+
+
+def _check_target(target: Path) -> None:
+    if target.is_file() or (
+        target.is_dir() and any(target.iterdir()) and not (target / CARD).is_file()
+    ):
+        raise ConfigError(
+            f"{target}: holds something else than a bundle; give a folder that is new, empty or a "
+            "bundle"
+        )
 
 
 def _check_report(run: Run) -> None:

@@ -164,6 +164,9 @@ class Service:
         except (RecsysError, OSError) as error:
             self._complain(str(error))
             return False
+        except Exception as error:  # whatever is wrong with it, the old one goes on serving
+            self._complain(f"{type(error).__name__}: {error}")
+            return False
         self.current, old = new, self.current
         self.swaps += 1
         self._complaint = ""

@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from recsys.config import IndexConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import load_user_blocks
-from recsys.errors import ConfigError
 from recsys.index.approximate import ApproximateIndex
-from recsys.index.index import Index, build_index
+from recsys.index.index import Index, build_index, check_recall
 from recsys.index.recall import recall_against_exact
 from recsys.stages.embed import embed_stage
 from recsys.stages.prepare import load_data, prepare_stage
@@ -19,7 +17,7 @@ from recsys.stages.stage import Stage
 from recsys.stages.train import train_stage
 from recsys.towers.saved import load_towers
 
-__all__ = ["check_recall", "index_stage"]
+__all__ = ["index_stage"]
 
 ASKED = 1_000  # users whose answers are compared with exact search: half of them when it is built,
 ENOUGH = 100  # the others then; all of them twice where they are fewer than this
@@ -62,24 +60,6 @@ def index_stage(run: Run, seed: int) -> Stage:
         reads=(prepare_stage(run), embed_stage(run), train_stage(run, seed)),
         files=(),
         work=work,
-    )
-
-
-def check_recall(index: Index, config: IndexConfig) -> None:
-    """Refuse an index that finds less than is asked for.
-
-    Raises:
-        ConfigError: the recall was missed, because of what was set by hand.
-    """
-    if not isinstance(index, ApproximateIndex) or index.calibration.recall >= config.recall:
-        return
-    found = index.calibration
-    by_hand = [name for name in ("inspect", "search_k", "trees") if getattr(config, name)]
-    raise ConfigError(
-        f"index: recall@{found.k} is {found.recall:.4f}, below index.recall = {config.recall}, "
-        f"looking at {found.chosen.inspected:.1%} of {len(index):,} items; raise "
-        f"{' or '.join(f'index.{name}' for name in by_hand) or 'index.megabytes'}, lower "
-        'index.recall, or take index.kind = "exact"'
     )
 
 

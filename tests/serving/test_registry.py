@@ -142,7 +142,7 @@ def test_only_users_that_were_asked_the_same_are_compared(
     lists = pd.read_parquet(folder / RANKING.format(0))
     lists.assign(user_id=lists["user_id"] + "x").to_parquet(folder / RANKING.format(0), index=False)
     describe_again(folder)
-    with pytest.raises(DataError, match="none of 40 users"):
+    with pytest.raises(DataError, match="0 of 40 users"):
         judge_bundles(bundles["good"], Bundle.load(folder))
 
 
