@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from small_bundles import N_USERS, bundle_of, copy_of, finished_run
 
-from recsys.errors import ArtifactError
+from recsys.errors import ArtifactError, ConfigError
 from recsys.files import digest_files
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.bundle import CARD, Bundle
@@ -125,3 +125,10 @@ def test_a_folder_that_is_neither_run_nor_bundle_is_refused(tmp_path: Path) -> N
 def test_search_refuses_an_encoder_that_did_not_make_the_vectors() -> None:
     with pytest.raises(ArtifactError, match="its vectors were made by other"):
         TextSearch.load(bundle_of(), {"text": "other"})
+
+
+def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="holds something else than a bundle"):
+        make_bundle(finished_run(), tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
