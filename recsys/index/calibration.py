@@ -22,6 +22,7 @@ BLOCK = 32  # questions at a time
 MARGINS = (0.25, 0.5, 0.75)  # of what may be missed: aimed above the target until the others agree
 FEW = 10_000  # items; below it a query may well look at a larger share of them
 USUAL = (0.3, 0.05)  # shares below and above FEW: where more is needed, a `Space` is tried as well
+SAMPLE = 64  # askers who choose among
 DISTANCES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.2, 3.0)
 FORESTS = (10, 100)  # trees, at least and at most
 BYTES = 16  # of one item in one tree, about; measured at widths of 32 to 128
@@ -39,6 +40,11 @@ class Asked(NamedTuple):
         """Answer them by exact search."""
         barred = 0 if exclude is None or not len(exclude) else exclude.lengths.mean()
         return cls(queries, exact_top_k(vectors, queries, k, exclude=exclude), float(barred))
+
+    def first(self, n: int) -> "Asked":
+        """The first n of them."""
+        items, scores = self.exact
+        return self._replace(queries=self.queries[:n], exact=TopK(items[:n], scores[:n]))
 
 
 def calibrate(
@@ -67,7 +73,7 @@ def calibrate(
     usual = USUAL[len(vectors) >= FEW]
     if config.search_k is None and _price(best, config) > usual:
         placed = _grow(vectors, config, Space.of(vectors))
-        placed = _farther_or_nearer(placed, few, usual)
+        placed = _farther_or_nearer(placed, few.first(SAMPLE), usual)
         again = _calibration(placed, config, few, others)
         if _price(again, config) < _price(best, config):
             return placed, again
