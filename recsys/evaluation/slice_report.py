@@ -11,7 +11,12 @@ __all__ = ["DRAWS", "NAMES", "Gap", "Slice", "SliceReport", "Worst"]
 
 DRAWS = 2_000  # of the bootstrap; fewer where users and slices are many
 ENOUGH = 30  # users: with fewer a slice is shown, but not called the worst
-SINGLE = "Intervals are of each slice by itself, not corrected for there being several."
+SINGLE = (
+    "Intervals are of each slice by itself, not corrected for there being several. The worst slice "
+    "is, of those that are clearly worse than all together, the one whose upper bound is the "
+    "smallest share of the mean over all. gain@k of a held-out row is 1 / log2(rank + 1), and 0 "
+    "beyond rank k; hit@k says whether it is among the first k."
+)
 NAMES: dict[Unit, tuple[str, str]] = {"users": ("ndcg", "recall"), "rows": ("gain", "hit")}
 
 

@@ -125,7 +125,7 @@ def _paired(run: Path, first: Path) -> dict[str, Any]:
         return {"why_not": f"{metric}, {candidates} candidates, there {others[0]}, {others[1]}"}
     for folder in (run, first):
         if not (folder / "data").is_dir() or not (folder / "report" / TRUTH).is_file():
-            return {"why_not": f"{folder} lacks data or report/{TRUTH} (a blend, or an older run)"}
+            return {"why_not": f"{folder} lacks data/ (as a blend does) or report/{TRUTH}"}
     ids = [Dataset.load(folder / "data").item_ids.values for folder in (run, first)]
     item_ids = ItemIds.of(*ids)
     tables = [read_parquet(folder / "report" / TRUTH) for folder in (run, first)]
