@@ -103,8 +103,8 @@ class Command:
             raise ArtifactError(f"{out}: holds no report; expected the folder of a finished run")
         if not (out / CONFIG_FILE).is_file():
             raise ArtifactError(
-                f"{out}: holds a report but no {CONFIG_FILE}, as a blend does; `recsys compare` and "
-                "report/table.md show it"
+                f"{out}: holds a report but no {CONFIG_FILE}, as a blend does; `recsys compare` "
+                "and report/table.md show it"
             )
         seeds = ",".join(map(str, read_json(out / "report" / METRICS_FILE)["seeds"]))
         return cls.of(out / CONFIG_FILE, out=out, seeds=seeds)
