@@ -37,7 +37,8 @@ class IndexConfig(Section):
     """What recommendations are served from."""
 
     kind: Literal["annoy", "exact"] = "annoy"
-    recall: float = Field(default=0.99, gt=0, le=1)  # of exact search's best, measured with users
+    recall: float = Field(default=0.998, gt=0, le=1)  # of exact search's best, measured with users;
+    # what is missed costs about as large a share of NDCG
     recall_k: int = Field(default=20, ge=1)  # so many best
     inspect: float | None = Field(default=None, gt=0, le=1)  # share of the items that a query may
     # look at, at most; absent: as many as the recall takes
