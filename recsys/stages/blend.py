@@ -93,6 +93,7 @@ def blend(
     for part in parts:
         if part.unrefit is not part.run:
             perform_stages(part.unrefit, ("prepare", "embed", "train"), tell=tell)
+            _check_same_log(part)
     stage = _stage(parts, settings, out)
     tell(perform(stage, force=force))
     return dict(read_json(stage.folder / METRICS_FILE))
@@ -112,6 +113,16 @@ def _check_same(commands: Sequence[Command]) -> None:
                     f"blend: {command.out} is of another {what} than {commands[0].out} "
                     f"({theirs}, expected {mine}); blend runs of one split and the same --seeds"
                 )
+
+
+def _check_same_log(part: _Part) -> None:
+    """What was prepared once more, to learn weights with, has to be what the run has seen."""
+    both = (part.run, part.unrefit)
+    ours, now = (Dataset.load(run.folder("data")).item_ids.digest for run in both)
+    if ours != now:
+        raise ConfigError(
+            f"blend: the log of {part.run.out} has other items now than when it ran; run it again"
+        )
 
 
 def _settings(out: Path, chosen: Results, baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
