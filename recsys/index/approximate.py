@@ -85,7 +85,7 @@ class ApproximateIndex:
         found = self.calibration
         return (
             f"ApproximateIndex({self.config.kind}, {count:,} items, {dim} dimensions, looks at "
-            f"{found.chosen.inspected:.1%}, recall {found.recall:.4f})"
+            f"{found.chosen.inspected:.1%}, recall {found.chosen.recall:.4f})"
         )
 
     def query(

@@ -15,15 +15,15 @@ from recsys.index.vectors import Vectors
 
 __all__ = ["Asked", "calibrate", "least_effort", "look"]
 
-ASKERS = 512  # at most: half of them choose, the others check
+ASKERS = 128  # at most
 FIRST = 32  # effort that is tried; then twice as much, until it is too much
-STEP = 1.05  # between efforts that are told apart
+STEP = 1.15  # between efforts that are told apart
 BLOCK = 32  # questions at a time
-MARGINS = (0.25, 0.5, 0.75)  # of what may be missed: aimed above the target until the others agree
+MARGIN = 0.25  # of what may be missed: others find a little less than those who choose
 FEW = 10_000  # items; below it a query may well look at a larger share of them
 USUAL = (0.3, 0.05)  # shares below and above FEW: where more is needed, a `Space` is tried as well
-SAMPLE = 64  # askers who choose among
-DISTANCES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.2, 3.0)
+SAMPLE = 48  # askers who choose among
+DISTANCES = (0.7, 1.0, 1.6, 3.0)
 FORESTS = (10, 100)  # trees, at least and at most
 BYTES = 16  # of one item in one tree, about; measured at widths of 32 to 128
 
@@ -52,9 +52,8 @@ def calibrate(
 ) -> tuple[AnnoyForest, Calibration]:
     """Build what proposes items, and find the least effort that reaches ``config.recall``.
 
-    Half of the askers choose the effort, the other half check it; where these find less than
-    the target, the first half has to find more, up to three times. A forest that must look at
-    more than is usual is grown once more in a `Space`, and the one that looks at less is taken.
+    A forest that must look at more than is usual is grown once more in a `Space`, and the one that
+    looks at less is taken.
 
     Args:
         vectors: checked item vectors, ``(n, dim)``.
@@ -62,27 +61,24 @@ def calibrate(
         askers: checked vectors of those who ask, ``(q, dim)``.
         exclude: what each of them is not to get, q rows.
     """
-    chosen = np.random.default_rng(config.seed).permutation(len(askers))[:ASKERS]
-    halves = (chosen[::2], chosen[1::2]) if len(chosen) >= 40 else (chosen, chosen)
-    few, others = (
-        Asked.of(vectors, askers[h], config.recall_k, None if exclude is None else exclude.take(h))
-        for h in halves
-    )
+    some = np.random.default_rng(config.seed).permutation(len(askers))[:ASKERS]
+    barred = None if exclude is None else exclude.take(some)
+    asked = Asked.of(vectors, askers[some], config.recall_k, barred)
     forest = _grow(vectors, config, None)
-    best = _calibration(forest, config, few, others)
+    best = _calibration(forest, config, asked)
     usual = USUAL[len(vectors) >= FEW]
     if config.search_k is None and _price(best, config) > usual:
         placed = _grow(vectors, config, Space.of(vectors))
-        placed = _farther_or_nearer(placed, few.first(SAMPLE), usual)
-        again = _calibration(placed, config, few, others)
+        placed = _farther_or_nearer(placed, asked.first(SAMPLE), usual)
+        again = _calibration(placed, config, asked)
         if _price(again, config) < _price(best, config):
             return placed, again
     return forest, best
 
 
 def _price(found: Calibration, config: IndexConfig) -> float:
-    """The share looked at; 1 and more where the target was missed by those who check."""
-    missed = max(0.0, config.recall - found.recall)
+    """The share looked at; 1 and more where the target was missed."""
+    missed = max(0.0, config.recall - found.chosen.recall)
     return found.chosen.inspected if not missed else 1 + missed
 
 
@@ -98,7 +94,7 @@ def _trees(vectors: Vectors, megabytes: int) -> int:
     return int(np.clip(room // (BYTES * len(vectors)), least, most))
 
 
-def _farther_or_nearer(forest: AnnoyForest, few: Asked, share: float) -> AnnoyForest:
+def _farther_or_nearer(forest: AnnoyForest, asked: Asked, share: float) -> AnnoyForest:
     """The same trees, asked from the distance that finds most while looking at ``share``."""
     best, found = forest, -1.0
     for distance in DISTANCES:
@@ -106,53 +102,31 @@ def _farther_or_nearer(forest: AnnoyForest, few: Asked, share: float) -> AnnoyFo
         if space is None:
             break
         moved = AnnoyForest(forest.forest, Space(space.axes, distance, space.spread))
-        recall = least_effort(moved, few, goal=2.0, limit=share).recall
+        recall = least_effort(moved, asked, goal=2.0, limit=share).recall
         if recall > found:
             best, found = moved, recall
     return best
 
 
-def _calibration(
-    forest: AnnoyForest, config: IndexConfig, few: Asked, others: Asked
-) -> Calibration:
-    limit, target = config.inspect or 1.0, config.recall
+def _calibration(forest: AnnoyForest, config: IndexConfig, asked: Asked) -> Calibration:
     if config.search_k is not None:
-        chosen = look(forest, few, min(config.search_k, forest.most))
-        checked = look(forest, others, chosen.effort)
+        chosen = look(forest, asked, min(config.search_k, forest.most))
     else:
-        chosen, checked = _agreed(forest, few, others, target, limit)
+        goal = config.recall + MARGIN * (1 - config.recall)
+        chosen = least_effort(forest, asked, goal=goal, limit=config.inspect or 1.0)
     space = forest.space
     return Calibration(
         chosen=chosen,
-        recall=checked.recall,
         k=config.recall_k,
-        excluded=few.excluded,
+        excluded=asked.excluded,
         trees=forest.trees,
         distance=space.distance if space else 0.0,
         spread=space.spread if space else 0.0,
     )
 
 
-def _agreed(
-    forest: AnnoyForest, few: Asked, others: Asked, target: float, limit: float
-) -> tuple[Effort, Effort]:
-    """The effort at which those who choose and those who check find the target, or the most."""
-    for margin in MARGINS:
-        goal = target + margin * (1 - target)
-        chosen = least_effort(forest, few, goal=goal, limit=limit)
-        checked = look(forest, others, chosen.effort)
-        if checked.recall >= target or chosen.recall < goal:
-            break
-    while checked.recall < target and chosen.effort < forest.most:
-        more = look(forest, few, min(forest.most, 2 * chosen.effort))
-        if more.inspected > limit:
-            break
-        chosen, checked = more, look(forest, others, more.effort)
-    return chosen, checked
-
-
 def least_effort(forest: AnnoyForest, asked: Asked, *, goal: float, limit: float) -> Effort:
-    """The least effort, to a twentieth, that finds ``goal``; else the most within the limit.
+    """The least effort, to a seventh, that finds ``goal``; else the most within the limit.
 
     How much of Annoy's ``search_k`` goes to items met in several trees depends on the vectors, so
     it is measured.
@@ -198,9 +172,9 @@ def look(forest: AnnoyForest, asked: Asked, effort: int) -> Effort:
         found = forest.propose(queries[rows], everything, efforts)
         items = exact[rows]
         sought = items >= 0
-        numbers = np.arange(len(items))[:, None] * count + items
-        proposals = found.row_numbers * count + found.values
-        hits += int(np.isin(numbers[sought], proposals).sum())
+        proposed = np.zeros((len(items), count), dtype=np.bool_)
+        proposed[found.row_numbers, found.values] = True
+        hits += int((np.take_along_axis(proposed, np.maximum(items, 0), axis=1) & sought).sum())
         wanted += int(sought.sum())
         met += len(found.values)
     return Effort(effort=effort, inspected=met / n / count, recall=hits / wanted if wanted else 1.0)

@@ -21,7 +21,6 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chosen: Effort  # measured with the askers that it was chosen with
-    recall: float  # the same with others, for whom it was not chosen
     k: int  # of the recall
     excluded: float  # items that each of those who measured was not to get, on average
     trees: int = 0  # of the forest

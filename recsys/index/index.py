@@ -122,13 +122,13 @@ def check_recall(index: Index, config: IndexConfig) -> None:
     Raises:
         ConfigError: it does, since ``inspect`` or ``search_k`` does not let it look farther.
     """
-    if not isinstance(index, ApproximateIndex) or index.calibration.recall >= config.recall:
+    if not isinstance(index, ApproximateIndex) or index.calibration.chosen.recall >= config.recall:
         return
     found = index.calibration
     by_hand = [name for name in ("inspect", "search_k") if getattr(config, name)]
     raise ConfigError(
-        f"index: recall@{found.k} is {found.recall:.4f}, below index.recall = {config.recall}, "
-        f"looking at {found.chosen.inspected:.1%} of {len(index):,} items; raise "
+        f"index: recall@{found.k} is {found.chosen.recall:.4f}, below index.recall = "
+        f"{config.recall}, looking at {found.chosen.inspected:.1%} of {len(index):,} items; raise "
         f"{' or '.join(f'index.{name}' for name in by_hand) or 'index.trees'}, lower "
         'index.recall, or take index.kind = "exact"'
     )
