@@ -15,7 +15,7 @@ from recsys.evaluation.certainty import Measured
 from recsys.evaluation.metrics import METRICS, judge
 from recsys.evaluation.slices import Lists
 
-__all__ = ["measure_lists", "read_list", "read_rankings"]
+__all__ = ["measure_lists", "read_list", "read_rankings", "truth_rows"]
 
 
 def read_rankings(
@@ -113,3 +113,16 @@ def _measure(
     judged = judge(items, truth)
     wanted = [(metric, *metric.split("@")) for metric in metrics]
     return {metric: METRICS[name](judged, int(k)) for metric, name, k in wanted}
+
+
+def truth_rows(table: Any, user_ids: UserIds, item_ids: ItemIds) -> Ragged:
+    """Return the held-out items of ``report/truth.parquet``, in number order, ``n_users`` rows.
+
+    Raises:
+        DataError: an id is none of those given.
+    """
+    users = user_ids.numbers(table["user_id"].to_numpy())
+    items = item_ids.numbers(table["item_id"].to_numpy())
+    order = np.lexsort((items, users))
+    lengths = np.bincount(users, minlength=len(user_ids))
+    return Ragged(np.concatenate([[0], np.cumsum(lengths)]), items[order])

@@ -12,7 +12,7 @@ from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
 from recsys.evaluation.certainty import LEVEL, Pair, certainty
-from recsys.evaluation.saved_lists import measure_lists, read_list
+from recsys.evaluation.saved_lists import measure_lists, read_list, truth_rows
 from recsys.files import read_json
 from recsys.serving.bundle import RANKING, Bundle
 from recsys.stages.evaluate import METRICS_FILE, TRUTH
@@ -69,7 +69,7 @@ def judge_bundles(candidate: Bundle, champion: Bundle) -> Judgement:
     tables = [read_parquet(bundle.folder / "report" / TRUTH) for bundle in both]
     user_ids = UserIds.of(*(table["user_id"].to_numpy() for table in tables))
     item_ids = ItemIds.of(*(_item_ids(bundle) for bundle in both))
-    truth, other_truth = (_truth(table, user_ids, item_ids) for table in tables)
+    truth, other_truth = (truth_rows(table, user_ids, item_ids) for table in tables)
     same = _same_rows(truth, other_truth)
     n_measured = int((truth.lengths > 0).sum())
     if len(same) < ENOUGH:
@@ -103,15 +103,6 @@ def _item_ids(bundle: Bundle) -> NDArray[Any]:
 def _list(bundle: Bundle, user_ids: UserIds, item_ids: ItemIds, k: int) -> NDArray[np.int32]:
     path = bundle.folder / RANKING.format(bundle.card.seed)
     return read_list(path, user_ids, item_ids, k)
-
-
-def _truth(table: Any, user_ids: UserIds, item_ids: ItemIds) -> Ragged:
-    """The held-out items of every user in order, ``n_users`` rows."""
-    users = user_ids.numbers(table["user_id"].to_numpy())
-    items = item_ids.numbers(table["item_id"].to_numpy())
-    order = np.lexsort((items, users))
-    lengths = np.bincount(users, minlength=len(user_ids))
-    return Ragged(np.concatenate([[0], np.cumsum(lengths)]), items[order])
 
 
 def _same_rows(ours: Ragged, theirs: Ragged) -> NDArray[np.int64]:

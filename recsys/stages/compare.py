@@ -17,7 +17,7 @@ from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError
 from recsys.evaluation.certainty import Measured, certainty, corrected
 from recsys.evaluation.leaks import wrong_figures
-from recsys.evaluation.saved_lists import measure_lists, read_rankings
+from recsys.evaluation.saved_lists import measure_lists, read_rankings, truth_rows
 from recsys.files import read_json
 from recsys.stages.baselines import RANKINGS
 from recsys.stages.evaluate import METRICS_FILE, TRUTH
@@ -130,7 +130,7 @@ def _paired(run: Path, first: Path) -> dict[str, Any]:
     item_ids = ItemIds.of(*ids)
     tables = [read_parquet(folder / "report" / TRUTH) for folder in (run, first)]
     user_ids = UserIds.of(*(table["user_id"].to_numpy() for table in tables))
-    truth, other = (_truth(table, user_ids, item_ids) for table in tables)
+    truth, other = (truth_rows(table, user_ids, item_ids) for table in tables)
     if not len(user_ids) or not _same(truth, other):
         return {
             "why_not": f"{len(truth.values):,} held-out rows, there {len(other.values):,}, "
@@ -151,15 +151,6 @@ def _asked(run: Path) -> tuple[str, str]:
     report = read_json(run / "report" / METRICS_FILE)
     metric = report.get("certainty", {}).get("metric", "ndcg@10")  # an older report has none
     return metric, report["protocol"]["candidates"]
-
-
-def _truth(table: Any, user_ids: UserIds, item_ids: ItemIds) -> Ragged:
-    """The held-out items of every user in order, one row a user."""
-    users = user_ids.numbers(table["user_id"].to_numpy())
-    items = item_ids.numbers(table["item_id"].to_numpy())
-    order = np.lexsort((items, users))
-    lengths = np.bincount(users, minlength=len(user_ids))
-    return Ragged(np.concatenate([[0], np.cumsum(lengths)]), items[order])
 
 
 def _measured(
