@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from recsys.cli import app
 from recsys.errors import ArtifactError, DataError
+from recsys.serving import gate
 from recsys.serving.bundle import RANKING, Bundle
 from recsys.serving.gate import judge_bundles
 from recsys.serving.registry import CHAMPION, DIGEST, Registry
@@ -144,6 +145,15 @@ def test_only_users_that_were_asked_the_same_are_compared(
     describe_again(folder)
     with pytest.raises(DataError, match="0 of 40 users"):
         judge_bundles(bundles["good"], Bundle.load(folder))
+
+
+def test_few_users_judge_nothing(
+    bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert judge_bundles(bundles["good"], bundles["good"]).users == 40
+    monkeypatch.setattr(gate, "ENOUGH", 41)
+    with pytest.raises(DataError, match=r"40 of 40 users .* too few to judge by \(expected 41"):
+        judge_bundles(bundles["good"], bundles["good"])
 
 
 def test_promotion_and_rollback(bundles: dict[str, Bundle], uri: str, quick: None) -> None:
