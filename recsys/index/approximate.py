@@ -25,6 +25,9 @@ GATHERED = 1 << 22  # or fewer: so many numbers of item vectors are ranked at on
 SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
 SPARE = 8  # and since others round their distances differently from our cosines
 
+SCANNED = 10.0  # allowed items in the time that the forest takes for one: 15 of them for a query
+# alone, 100 and more for a block of queries
+
 
 @dataclass(frozen=True, eq=False)
 class ApproximateIndex:
@@ -104,12 +107,19 @@ class ApproximateIndex:
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
         check_request(len(queries), len(self), k, exclude, candidates)
         barred = Ragged.of([[] for _ in queries]) if exclude is None else exclude
-        blocks = [
-            self._query_block(queries[rows], k, barred.take(rows), candidates)
-            for rows in self._blocks(len(queries))
-        ]
-        items, scores = zip(*blocks, strict=True)
-        return TopK(np.concatenate(items), np.concatenate(scores))
+        allowed = len(self) if candidates is None else int(candidates.sum())
+        efforts, worth = self._efforts(k, barred.lengths, allowed)
+        found = blank_top_k(len(queries), k)
+        for rows in self._blocks(np.flatnonzero(allowed - barred.lengths > worth)):
+            found.items[rows], found.scores[rows] = self._ask_forest(
+                queries[rows], k, barred.take(rows), candidates, allowed, efforts[rows]
+            )
+        short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
+        if len(short):
+            found.items[short], found.scores[short] = exact_top_k(
+                self.vectors, queries[short], k, exclude=barred.take(short), candidates=candidates
+            )
+        return found
 
     def inspected(self, queries: Vectors) -> NDArray[np.int64]:
         """How many different items each query looks at, shape ``(q,)``."""
@@ -119,15 +129,15 @@ class ApproximateIndex:
             self.forest.propose(
                 queries[rows], np.full(len(rows), len(self)), np.full(len(rows), effort)
             ).lengths
-            for rows in self._blocks(len(queries))
+            for rows in self._blocks(np.arange(len(queries)))
         ]
-        return np.concatenate(lengths)
+        return np.concatenate([np.empty(0, dtype=np.int64), *lengths])
 
-    def _blocks(self, n: int) -> list[NDArray[np.int64]]:
+    def _blocks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Numbers of queries that are answered together."""
         looks = max(1.0, self.calibration.chosen.inspected * self.vectors.size)
         size = int(np.clip(GATHERED / looks, 1, ROWS))
-        return np.split(np.arange(n), range(size, n, size))
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def save(self, folder: Path) -> None:
         """Write the forest's files, ``vectors.npy`` and ``index.json``."""
@@ -164,29 +174,21 @@ class ApproximateIndex:
         check_answers(folder, card, vectors, index._neighbours)
         return index
 
-    def _query_block(
-        self, queries: Vectors, k: int, exclude: Ragged, candidates: NDArray[np.bool_] | None
+    def _ask_forest(
+        self,
+        queries: Vectors,
+        k: int,
+        exclude: Ragged,
+        candidates: NDArray[np.bool_] | None,
+        allowed: int,
+        efforts: NDArray[np.int64],
     ) -> TopK:
-        """Fetch, drop what is barred, rank exactly; search exactly where too few are left."""
-        allowed = len(self) if candidates is None else int(candidates.sum())
-        found = blank_top_k(len(queries), k)
-        efforts, worth = self._efforts(k, exclude.lengths, allowed)
-        asked = np.flatnonzero(allowed - exclude.lengths > worth)
-        if len(asked):
-            barred, vectors = exclude.take(asked), queries[asked]
-            fetch = np.full(len(asked), len(self))
-            if self.forest.ordered:
-                fetch = int(SLACK * k * len(self) / allowed) + SPARE + barred.lengths
-            proposed = self.forest.propose(vectors, fetch, efforts[asked])
-            found.items[asked], found.scores[asked] = self._rank(
-                proposed, vectors, k, barred, candidates
-            )
-        short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
-        if len(short):
-            found.items[short], found.scores[short] = exact_top_k(
-                self.vectors, queries[short], k, exclude=exclude.take(short), candidates=candidates
-            )
-        return found
+        """Fetch, drop what is barred, rank exactly."""
+        fetch = np.full(len(queries), len(self))
+        if self.forest.ordered:
+            fetch = int(SLACK * k * len(self) / allowed) + SPARE + exclude.lengths
+        proposed = self.forest.propose(queries, fetch, efforts)
+        return self._rank(proposed, queries, k, exclude, candidates)
 
     def _efforts(
         self, k: int, excluded: NDArray[np.int64], allowed: int
@@ -194,19 +196,20 @@ class ApproximateIndex:
         """How far to look for each query, and from how many items on it pays, both ``(q,)``.
 
         The k best that are left lie the deeper, the more come before them and may not be had: the
-        effort, which was measured with a depth of its own, grows with that. Once it comes to half
-        of the allowed items, all of these are looked at. In a `Space` any filter means that: who
-        is asked for seldom there stands far from where the forest looks.
+        effort, which was measured with a depth of its own, grows with that, until a scan of all
+        that is allowed takes less. In a `Space` any filter means that: who is asked for seldom
+        there stands far from where the forest looks.
         """
         measured = self.calibration
         looks = measured.chosen.inspected * len(self)
         depth = (k + excluded) / (measured.k + measured.excluded)
         times = np.maximum(1.0, depth) * (len(self) / max(1, allowed))
         efforts = np.minimum(self.forest.most, measured.chosen.effort * times)
-        filtered = allowed < len(self)
-        if filtered and not self.forest.ordered:
-            return efforts.astype(np.int64), np.full(len(excluded), np.inf)
-        return efforts.astype(np.int64), np.where(times > 1, 2.0, 1.0) * looks * times
+        if allowed == len(self):
+            cost = np.where(times > 1, 2.0, 1.0)
+        else:
+            cost = np.full(len(excluded), SCANNED if self.forest.ordered else np.inf)
+        return efforts.astype(np.int64), cost * looks * times
 
     def _rank(
         self,

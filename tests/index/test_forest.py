@@ -116,7 +116,7 @@ def test_candidates_far_away_are_found(items: Vectors, users: Vectors) -> None:
 
 
 def test_more_is_fetched_where_not_all_are_candidates(
-    index: ApproximateIndex, users: Vectors, monkeypatch: pytest.MonkeyPatch
+    items: Vectors, users: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that hardly anybody needs the exact search that would make up for it."""
     helped_out = []
@@ -125,6 +125,7 @@ def test_more_is_fetched_where_not_all_are_candidates(
         helped_out.append(len(queries))
         return exact_top_k(vectors, queries, *args, **settings)
 
+    index = ApproximateIndex.build(items, IndexConfig(inspect=0.03, recall=1.0), askers=users)
     monkeypatch.setattr(approximate, "exact_top_k", watched)
     candidates = np.random.default_rng(0).random(len(index)) < 0.7
     index.query(users, 20, candidates=candidates)
