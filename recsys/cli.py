@@ -19,6 +19,7 @@ from rich.markup import escape
 from recsys import __version__
 from recsys.cli_blend import add_blend_command
 from recsys.cli_evaluate import add_evaluate_command
+from recsys.cli_index import add_index_command
 from recsys.cli_knock_out import add_knock_out_command
 from recsys.cli_look import add_look_commands
 from recsys.cli_notebook import add_notebook_command
@@ -275,7 +276,6 @@ def _probe(
 
 
 _stage_command("train", "Train the two towers.")
-_stage_command("index", "Build the index of item vectors and measure it.")
 
 
 @app.command("recommend")
@@ -324,6 +324,7 @@ def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     logger.handlers = [terminal, file]
 
 
+add_index_command(app, _one_stage)
 add_evaluate_command(app, _one_stage, _talk)
 add_blend_command(app)
 add_knock_out_command(app, _talk)

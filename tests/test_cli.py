@@ -120,6 +120,23 @@ def test_the_report_has_the_promised_form(shop: Path) -> None:
     assert abs(models["two-tower"]["ndcg@10"] - models["two-tower-exact"]["ndcg@10"]) <= 0.001
 
 
+def test_what_the_index_finds_and_costs(shop: Path) -> None:
+    told = call("index", "tea.toml", *SMALL, "--compare", cwd=shop)
+    run = shop / "runs" / "tea"
+    for kind in ("annoy (stored)", "hnsw", "exact"):
+        assert kind in told.stdout
+    assert (run / "index_costs.png").stat().st_size > 10_000
+    costs = json.loads((run / "index_costs.json").read_text())
+    stored = [cost for cost in costs if cost["stored"]]
+    card = json.loads((run / "index" / "index.json").read_text())
+    assert [cost["effort"] for cost in stored] == [card["calibration"]["chosen"]["effort"]]
+    assert len([cost for cost in costs if cost["kind"] == "annoy"]) == len(
+        card["calibration"]["curve"]
+    )
+    assert [(c["recall"], c["inspected"]) for c in costs if c["kind"] == "exact"] == [(1.0, 1.0)]
+    assert all(0 < cost["median_ms"] <= cost["p99_ms"] for cost in costs)
+
+
 def test_the_lists_that_were_measured_give_the_figures(shop: Path) -> None:
     """hr@10 counted anew from report/rankings and report/truth.parquet."""
     report = shop / "runs/tea/report"

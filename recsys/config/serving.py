@@ -36,14 +36,14 @@ BaselineName = Literal[
 class IndexConfig(Section):
     """What recommendations are served from."""
 
-    kind: Literal["annoy", "exact"] = "annoy"
+    kind: Literal["annoy", "exact", "hnsw"] = "annoy"  # hnsw: by hnswlib, of the extra "hnsw"
     recall: float = Field(default=0.998, gt=0, le=1)  # of exact search's best, measured with users;
     # what is missed costs about as large a share of NDCG
     recall_k: int = Field(default=20, ge=1)  # so many best
     inspect: float | None = Field(default=None, gt=0, le=1)  # share of the items that a query may
     # look at, at most; absent: as many as the recall takes
-    search_k: int | None = Field(default=None, ge=1)  # Annoy's; absent: the least that
-    # reaches the recall
+    search_k: int | None = Field(default=None, ge=1)  # Annoy's, or ef of hnsw; absent: the
+    # least that reaches the recall
     trees: int | None = Field(default=None, ge=1)  # absent: as many as megabytes hold, 10 to 100
     megabytes: int = Field(default=2_000, ge=1)  # of the forest's file
     n_jobs: int = Field(default=1, ge=1)  # 1: the same file every time

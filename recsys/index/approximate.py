@@ -1,4 +1,4 @@
-"""Approximate search: a forest proposes items, exact cosines rank them."""
+"""Approximate search: a forest or a graph proposes items, exact cosines rank them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from recsys.index.calibration import calibrate
 from recsys.index.effort import Calibration
 from recsys.index.exact import exact_top_k
 from recsys.index.forest import AnnoyForest, forest_files
-from recsys.index.saved import check_answers, open_index, read_card, read_vectors, write_index
+from recsys.index.graph import GRAPH_FILES, HnswGraph
+from recsys.index.proposer import Proposer
+from recsys.index.saved import Card, check_answers, open_index, read_card, read_vectors, write_index
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
 
@@ -25,7 +27,7 @@ GATHERED = 1 << 22  # or fewer: so many numbers of item vectors are ranked at on
 SLACK = 1.5  # fetched beyond need, since candidates are not spread evenly,
 SPARE = 8  # and since others round their distances differently from our cosines
 
-SCANNED = 10.0  # allowed items in the time that the forest takes for one: 15 of them for a query
+SCANNED = 10.0  # allowed items in the time that a forest takes for one: 15 of them for a query
 # alone, 100 and more for a block of queries
 
 
@@ -34,14 +36,14 @@ class ApproximateIndex:
     """Answers from a part of the items, with the scores that exact search gives.
 
     Attributes:
-        forest: says which items may be near.
+        proposer: says which items may be near.
         vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
         calibration: how far it looks, and what that finds.
         config: what it was built with.
         ids_digest: of the item ids that the rows belong to.
     """
 
-    forest: AnnoyForest
+    proposer: Proposer
     vectors: Vectors
     calibration: Calibration
     config: IndexConfig
@@ -77,8 +79,8 @@ class ApproximateIndex:
         if not len(vectors):
             raise DataError("item vectors: there are none, expected at least one item")
         askers = vectors if askers is None else unit_vectors(askers, "askers", dim=vectors.shape[1])
-        forest, calibration = calibrate(vectors, config, askers, exclude)
-        return cls(forest, vectors, calibration, config, ids_digest)
+        proposer, calibration = calibrate(vectors, config, askers, exclude)
+        return cls(proposer, vectors, calibration, config, ids_digest)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -111,7 +113,7 @@ class ApproximateIndex:
         efforts, worth = self._efforts(k, barred.lengths, allowed)
         found = blank_top_k(len(queries), k)
         for rows in self._blocks(np.flatnonzero(allowed - barred.lengths > worth)):
-            found.items[rows], found.scores[rows] = self._ask_forest(
+            found.items[rows], found.scores[rows] = self._ask_proposer(
                 queries[rows], k, barred.take(rows), candidates, allowed, efforts[rows]
             )
         short = np.flatnonzero(found.items[:, -1] < 0)  # among them all that were not asked
@@ -126,7 +128,7 @@ class ApproximateIndex:
         queries = unit_vectors(queries, "queries", dim=self.vectors.shape[1])
         effort = self.calibration.chosen.effort
         lengths = [
-            self.forest.propose(
+            self.proposer.propose(
                 queries[rows], np.full(len(rows), len(self)), np.full(len(rows), effort)
             ).lengths
             for rows in self._blocks(np.arange(len(queries)))
@@ -140,9 +142,9 @@ class ApproximateIndex:
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def save(self, folder: Path) -> None:
-        """Write the forest's files, ``vectors.npy`` and ``index.json``."""
+        """Write the proposer's files, ``vectors.npy`` and ``index.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.forest.save(folder)
+        self.proposer.save(folder)
         write_index(
             folder,
             self.vectors,
@@ -150,7 +152,7 @@ class ApproximateIndex:
             ids_digest=self.ids_digest,
             calibration=self.calibration,
             neighbours=self._neighbours,
-            others=self.forest.files,
+            others=self.proposer.files,
         )
 
     @classmethod
@@ -161,20 +163,18 @@ class ApproximateIndex:
             ArtifactError: a file is missing or damaged, the index is of another kind or of other
                 items, or it answers differently than when it was saved.
         """
-        about = read_card(folder).calibration
-        files = forest_files(about.distance if about else 0.0)
-        card = open_index(folder, kind="annoy", ids_digest=ids_digest, others=files)
-        if about is None:
+        about = read_card(folder)
+        kind = "hnsw" if about.config.kind == "hnsw" else "annoy"
+        card = open_index(folder, kind=kind, ids_digest=ids_digest, others=_files(about))
+        if card.calibration is None:
             raise ArtifactError(f"{folder}: not calibrated; build the index again")
         vectors = read_vectors(folder, card)
-        forest = AnnoyForest.load(
-            folder, card.dim, card.count, distance=about.distance, spread=about.spread
-        )
-        index = cls(forest, vectors, about, card.config, card.ids_digest)
+        proposer = _load_proposer(folder, card, card.calibration)
+        index = cls(proposer, vectors, card.calibration, card.config, card.ids_digest)
         check_answers(folder, card, vectors, index._neighbours)
         return index
 
-    def _ask_forest(
+    def _ask_proposer(
         self,
         queries: Vectors,
         k: int,
@@ -185,9 +185,9 @@ class ApproximateIndex:
     ) -> TopK:
         """Fetch, drop what is barred, rank exactly."""
         fetch = np.full(len(queries), len(self))
-        if self.forest.ordered:
+        if self.proposer.ordered:
             fetch = int(SLACK * k * len(self) / allowed) + SPARE + exclude.lengths
-        proposed = self.forest.propose(queries, fetch, efforts)
+        proposed = self.proposer.propose(queries, fetch, efforts)
         return self._rank(proposed, queries, k, exclude, candidates)
 
     def _efforts(
@@ -204,11 +204,11 @@ class ApproximateIndex:
         looks = measured.chosen.inspected * len(self)
         depth = (k + excluded) / (measured.k + measured.excluded)
         times = np.maximum(1.0, depth) * (len(self) / max(1, allowed))
-        efforts = np.minimum(self.forest.most, measured.chosen.effort * times)
+        efforts = np.minimum(self.proposer.most, measured.chosen.effort * times)
         if allowed == len(self):
             cost = np.where(times > 1, 2.0, 1.0)
         else:
-            cost = np.full(len(excluded), SCANNED if self.forest.ordered else np.inf)
+            cost = np.full(len(excluded), SCANNED if self.proposer.ordered else np.inf)
         return efforts.astype(np.int64), cost * looks * times
 
     def _rank(
@@ -231,3 +231,18 @@ class ApproximateIndex:
 
     def _neighbours(self, queries: Vectors, k: int) -> NDArray[np.int32]:
         return self.query(queries, k).items
+
+
+def _files(card: Card) -> tuple[str, ...]:
+    """The files of the proposer."""
+    if card.config.kind == "hnsw":
+        return GRAPH_FILES
+    return forest_files(card.calibration.distance if card.calibration else 0.0)
+
+
+def _load_proposer(folder: Path, card: Card, found: Calibration) -> Proposer:
+    if card.config.kind == "hnsw":
+        return HnswGraph.load(folder, card.dim, card.count)
+    return AnnoyForest.load(
+        folder, card.dim, card.count, distance=found.distance, spread=found.spread
+    )

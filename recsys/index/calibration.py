@@ -9,6 +9,8 @@ from recsys.data.ragged import Ragged
 from recsys.index.effort import Calibration, Effort
 from recsys.index.exact import exact_top_k
 from recsys.index.forest import AnnoyForest
+from recsys.index.graph import HnswGraph
+from recsys.index.proposer import Proposer
 from recsys.index.space import Space
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
@@ -17,6 +19,7 @@ __all__ = ["Asked", "calibrate", "least_effort", "look"]
 
 ASKERS = 128  # at most
 FIRST = 32  # effort that is tried; then twice as much, until it is too much
+CURVE = (0.125, 0.25, 0.5, 1.0)  # of the chosen effort: what less would find
 STEP = 1.15  # between efforts that are told apart
 BLOCK = 32  # questions at a time
 MARGIN = 0.25  # of what may be missed: others find a little less than those who choose
@@ -49,11 +52,11 @@ class Asked(NamedTuple):
 
 def calibrate(
     vectors: Vectors, config: IndexConfig, askers: Vectors, exclude: Ragged | None
-) -> tuple[AnnoyForest, Calibration]:
+) -> tuple[Proposer, Calibration]:
     """Build what proposes items, and find the least effort that reaches ``config.recall``.
 
-    A forest that must look at more than is usual is grown once more in a `Space`, and the one that
-    looks at less is taken.
+    An Annoy forest that must look at more than is usual is grown once more in a `Space`, and the
+    one that looks at less is taken.
 
     Args:
         vectors: checked item vectors, ``(n, dim)``.
@@ -64,6 +67,9 @@ def calibrate(
     some = np.random.default_rng(config.seed).permutation(len(askers))[:ASKERS]
     barred = None if exclude is None else exclude.take(some)
     asked = Asked.of(vectors, askers[some], config.recall_k, barred)
+    if config.kind == "hnsw":
+        graph = HnswGraph.grow(vectors, seed=config.seed, n_jobs=config.n_jobs)
+        return graph, _calibration(graph, config, asked)
     forest = _grow(vectors, config, None)
     best = _calibration(forest, config, asked)
     usual = USUAL[len(vectors) >= FEW]
@@ -108,46 +114,54 @@ def _farther_or_nearer(forest: AnnoyForest, asked: Asked, share: float) -> Annoy
     return best
 
 
-def _calibration(forest: AnnoyForest, config: IndexConfig, asked: Asked) -> Calibration:
+def _calibration(proposer: Proposer, config: IndexConfig, asked: Asked) -> Calibration:
     if config.search_k is not None:
-        chosen = look(forest, asked, min(config.search_k, forest.most))
+        chosen = look(proposer, asked, min(config.search_k, proposer.most))
     else:
         goal = config.recall + MARGIN * (1 - config.recall)
-        chosen = least_effort(forest, asked, goal=goal, limit=config.inspect or 1.0)
-    space = forest.space
+        chosen = least_effort(proposer, asked, goal=goal, limit=config.inspect or 1.0)
+    forest = proposer if isinstance(proposer, AnnoyForest) else None
+    space = forest.space if forest else None
     return Calibration(
         chosen=chosen,
+        curve=_curve(proposer, asked, chosen),
         k=config.recall_k,
         excluded=asked.excluded,
-        trees=forest.trees,
+        trees=forest.trees if forest else 0,
         distance=space.distance if space else 0.0,
         spread=space.spread if space else 0.0,
     )
 
 
-def least_effort(forest: AnnoyForest, asked: Asked, *, goal: float, limit: float) -> Effort:
+def _curve(proposer: Proposer, asked: Asked, chosen: Effort) -> tuple[Effort, ...]:
+    """What less effort would find, and the chosen one at last."""
+    less = {max(1, round(times * chosen.effort)) for times in CURVE} - {chosen.effort}
+    return (*(look(proposer, asked, effort) for effort in sorted(less)), chosen)
+
+
+def least_effort(proposer: Proposer, asked: Asked, *, goal: float, limit: float) -> Effort:
     """The least effort, to a seventh, that finds ``goal``; else the most within the limit.
 
     How much of Annoy's ``search_k`` goes to items met in several trees depends on the vectors, so
     it is measured.
 
     Args:
-        forest: what is asked.
+        proposer: what is asked.
         asked: questions with their answers.
         goal: recall; above 1: as far as the limit allows.
         limit: share of the items that a query may look at on average, in (0, 1].
     """
-    most = forest.most
-    low, found = 1, look(forest, asked, 1)
+    most = proposer.most
+    low, found = 1, look(proposer, asked, 1)
     within = found
     while found.inspected <= limit and found.recall < goal and found.effort < most:
         within, low = found, found.effort
-        found = look(forest, asked, min(most, 2 * low + FIRST))
+        found = look(proposer, asked, min(most, 2 * low + FIRST))
     if found.inspected <= limit and found.recall < goal:
         return found  # all that there is
     high, best = found.effort, found if found.inspected <= limit else None
     while high > max(STEP * low, low + 1):
-        found = look(forest, asked, max(low + 1, int((low * high) ** 0.5)))
+        found = look(proposer, asked, max(low + 1, int((low * high) ** 0.5)))
         if found.inspected > limit:
             high = found.effort
         elif found.recall >= goal:
@@ -157,19 +171,19 @@ def least_effort(forest: AnnoyForest, asked: Asked, *, goal: float, limit: float
     return best or within
 
 
-def look(forest: AnnoyForest, asked: Asked, effort: int) -> Effort:
+def look(proposer: Proposer, asked: Asked, effort: int) -> Effort:
     """Measure one effort: what share of the items is met, what share of the exact answers."""
     queries, exact = asked.queries, asked.exact.items
     n = len(queries)
     if not n:
         return Effort(effort=effort, inspected=0.0, recall=1.0)
-    count = forest.count
+    count = proposer.count
     met = wanted = hits = 0
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
         everything = np.full(rows.stop - start, count)
         efforts = np.full(rows.stop - start, effort)
-        found = forest.propose(queries[rows], everything, efforts)
+        found = proposer.propose(queries[rows], everything, efforts)
         items = exact[rows]
         sought = items >= 0
         proposed = np.zeros((len(items), count), dtype=np.bool_)

@@ -10,7 +10,7 @@ class Effort(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    effort: int  # Annoy's search_k
+    effort: int  # Annoy's search_k, or hnswlib's ef
     inspected: float  # share of the items that a query looks at, on average
     recall: float  # share of exact search's top k that is found
 
@@ -21,6 +21,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chosen: Effort  # measured with the askers that it was chosen with
+    curve: tuple[Effort, ...] = ()  # with less effort, the chosen one at last
     k: int  # of the recall
     excluded: float  # items that each of those who measured was not to get, on average
     trees: int = 0  # of the forest

@@ -7,7 +7,6 @@ of m items is beaten by k more among the next m, so ranking again each time the 
 keeps both the findings and the rankings few.
 """
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,7 +19,8 @@ from recsys.index.vectors import TOLERANCE, Vectors, cosines_of_pairs
 
 __all__ = ["scan"]
 
-QUERIES = 256  # that meet
+QUERIES = 256  # at most, and
+FEW = 32  # at least, that meet
 ITEMS = 4_096  # so many items at a time: their scores stay in a processor's cache
 PENDING = 1 << 17  # findings that wait to be ranked, and one block's
 PAIRS = 1 << 20  # numbers of vectors that are multiplied in double at a time
@@ -49,14 +49,22 @@ def scan(
     """
     found = blank_top_k(len(queries), k)
 
-    def work(start: int) -> None:
-        rows = np.arange(start, min(start + QUERIES, len(queries)))
+    def work(rows: NDArray[np.int64]) -> None:
         barred = None if exclude is None else exclude.take(rows)
         found.items[rows], found.scores[rows] = _scan_block(
             vectors, queries[rows], k, barred, numbers
         )
 
-    _in_threads(work, range(0, len(queries), QUERIES))
+    # A few queries wait for memory: threads of BLAS would only wait as well, for each other.
+    with workers_for_blas() as workers:
+        size = int(np.clip(-(-len(queries) // workers), FEW, QUERIES))
+        blocks = np.split(np.arange(len(queries)), range(size, len(queries), size))
+        if len(blocks) == 1 or workers == 1:
+            for rows in blocks:
+                work(rows)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(work, blocks))
     return found
 
 
@@ -138,13 +146,3 @@ def _rank(
         np.concatenate([best.scores[filled], scores]),
         *best.items.shape,
     )
-
-
-def _in_threads(work: Callable[[int], None], starts: Sequence[int]) -> None:
-    """Do each of some pieces of work; several at once, in as many threads as BLAS may take."""
-    if len(starts) < 2:
-        for start in starts:
-            work(start)
-        return
-    with workers_for_blas() as threads, ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, starts))
