@@ -89,7 +89,8 @@ class ApproximateIndex:
         count, dim = self.vectors.shape
         found = self.calibration
         return (
-            f"ApproximateIndex({self.config.kind}, {count:,} items, {dim} dimensions, looks at "
+            f"ApproximateIndex({self.config.kind}, {count:,} items, {dim} dimensions, "
+            f"{'keeps' if self.config.kind == 'hnsw' else 'looks at'} "
             f"{found.chosen.inspected:.1%}, recall {found.chosen.recall:.4f})"
         )
 
