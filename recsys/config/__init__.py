@@ -22,6 +22,8 @@ from recsys.config.serving import (
     EvaluationConfig,
     IndexConfig,
     RecommendConfig,
+    RerankConfig,
+    RuleConfig,
     TrackingConfig,
 )
 from recsys.config.towers import HistoryEncoder, TowersConfig
@@ -42,6 +44,8 @@ __all__ = [
     "NewcomersConfig",
     "Protocol",
     "RecommendConfig",
+    "RerankConfig",
+    "RuleConfig",
     "Source",
     "SplitConfig",
     "SyntheticConfig",
