@@ -94,11 +94,9 @@ def _one_block(
     blocked: Ragged | None,
     candidates: NDArray[np.bool_] | None,
 ) -> tuple[pd.DataFrame, int]:
-    histories = recommender.histories.take(users)
-    seen = histories if blocked is None else histories.beside(blocked.take(users))
-    found = recommender.ranker.top_k(
-        Queries(users, histories), k, exclude=seen, candidates=candidates
-    )
+    queries = Queries(users, recommender.histories.take(users))
+    barred = None if blocked is None else blocked.take(users)
+    found = recommender.top_k(queries, k, exclude=barred, candidates=candidates)
     return recommender.table(users, found), int((found.items < 0).any(axis=1).sum())
 
 

@@ -36,6 +36,7 @@ from recsys.recommenders.item_facts import (
     popularity_of,
 )
 from recsys.recommenders.ranker import Abilities, Queries, Ranker
+from recsys.recommenders.two_tower import TwoTowerRanker
 
 __all__ = ["RerankedRanker", "Reranker"]
 
@@ -62,26 +63,26 @@ class Reranker:
     def of(
         cls,
         config: RerankConfig,
-        *,
+        ranker: Ranker,
         log: Interactions,
         items: Cells,
         time_kind: TimeKind,
-        vectors: Vectors | None = None,
     ) -> Self:
         """Collect what the weights ask for.
 
         Args:
             config: the weights.
+            ranker: whose item vectors say what is like what.
             log: what was taken, for popularity and age.
             items: the catalogue, for dates and categories.
             time_kind: of the log's times.
-            vectors: unit vectors, ``(n_items, dim)``; None where the ranker has none.
 
         Raises:
             ConfigError: there is no such column, or no dates or vectors.
         """
+        vectors = ranker.likeness if isinstance(ranker, TwoTowerRanker) else None
         if config.diversity and vectors is None:
-            raise ConfigError("recommend.rerank.diversity: the ranker has no item vectors")
+            raise ConfigError(f"recommend.rerank.diversity: {ranker.name} has no item vectors")
         bonus = np.zeros(log.n_items)
         if config.dampening:
             bonus -= config.dampening * popularity_of(log.item_counts())

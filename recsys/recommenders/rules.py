@@ -16,9 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.config import RecommendConfig
+from recsys.data.ragged import Ragged
 from recsys.errors import ConfigError
+from recsys.index.topk import TopK, blank_top_k
 from recsys.recommenders.cells import Bools, Cells
 from recsys.recommenders.expression import Expression
+from recsys.recommenders.ranker import Queries, Ranker
 
 __all__ = ["Group", "Rules"]
 
@@ -103,6 +106,38 @@ class Rules:
         """
         told = self.users.like(attributes)
         return np.array([[self._about(rule, told)[0] for rule in self.rules]], dtype=bool)
+
+    def top_k(
+        self,
+        ranker: Ranker,
+        queries: Queries,
+        k: int,
+        *,
+        exclude: Ragged | None = None,
+        candidates: Bools | None = None,
+        applying: Bools | None = None,
+    ) -> TopK:
+        """Ask a ranker for each group of users what its rules allow, shapes ``(b, k)``.
+
+        Args:
+            ranker: that is asked.
+            queries: who asks, b rows.
+            k: how many items.
+            exclude: per query, item numbers never to return, b rows.
+            candidates: items allowed for everybody, ``(n_items,)``.
+            applying: which rules are about whom, ``(b, n_rules)``; None: as the users' table says.
+        """
+        best = blank_top_k(len(queries), k)
+        about = self.applying[queries.users] if applying is None else applying  # -1: the last row
+        for rows, items in self.groups(about):
+            mask = candidates if items is None or candidates is None else items & candidates
+            best.items[rows], best.scores[rows] = ranker.top_k(
+                queries.take(rows),
+                k,
+                exclude=None if exclude is None else exclude.take(rows),
+                candidates=items if mask is None else mask,
+            )
+        return best
 
     def groups(self, applying: Bools) -> Iterator[Group]:
         """Take users ``(b, n_rules)`` apart by the rules that apply; every row is in one group."""

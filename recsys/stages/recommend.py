@@ -83,4 +83,10 @@ def load_recommender(run: Run) -> Recommender:
     if run.config.recommend.history == "train":
         known = split.learnable(refit=run.config.split.refit)
     attributes = UserAttributes.load(content)
-    return Recommender.of(TwoTowerRanker(towers, index), dataset, known, attributes=attributes)
+    return Recommender.of(
+        TwoTowerRanker(towers, index),
+        dataset,
+        known,
+        attributes=attributes,
+        config=run.config.recommend,
+    )
