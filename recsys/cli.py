@@ -105,15 +105,14 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     from recsys.content.assemble import check_tables
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
-    from recsys.evaluation.groups import check_columns
     from recsys.evaluation.leaks import split_leaks
-    from recsys.stages.prepare import cut_log
+    from recsys.stages.prepare import check_asked, cut_log
 
     loaded = load_config(config, overrides or ())
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
     check_tables(loaded.content, dataset.items)
-    check_columns(loaded.evaluation.slices, dataset, loaded.evaluation.categories)
+    check_asked(loaded, dataset)
     report, leaks = check_fitness(dataset), []
     try:
         parts = cut_log(dataset, loaded.split)
@@ -287,6 +286,9 @@ def _recommend(
         Path | None, typer.Option(help="Items for nobody; or rows of user_id and item_id.")
     ] = None,
     candidates: Annotated[Path | None, typer.Option(help="A file of the items allowed.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='What items must meet: "in_stock and price < 20".')
+    ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv or jsonl.")
     ] = None,
@@ -299,7 +301,9 @@ def _recommend(
     verbose: Verbose = False,
 ) -> None:
     """Write the top k of everybody, or of the users in a file, in place of what was written."""
-    words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
+    # A text in quotes, as TOML has it: "true" is a column's name.
+    given = {"format": file_format, "where": where and json.dumps(where, ensure_ascii=False)}
+    words = [*(overrides or ()), *(f"recommend.{k}={v}" for k, v in given.items() if v)]
     _one_stage(
         "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
         users=users, exclude=exclude, candidates=candidates,

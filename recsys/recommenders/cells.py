@@ -4,7 +4,7 @@ What a column is depends on what it is asked for: ``"1"`` out of a csv is a numb
 and a flag to ``stars``. Every answer comes with ``there``: which rows hold anything at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -75,19 +75,22 @@ class Cells:
 
     frame: pd.DataFrame
     name: str
-    delimiters: Mapping[str, str | None] = field(default_factory=dict)
+    delimiters: Mapping[str, tuple[str | None]] = field(default_factory=dict)
     _read: dict[tuple[str, str], Any] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.frame)
 
-    def like(self, row: Mapping[str, Any]) -> "Cells":
-        """One row that is no part of the table, such as somebody new: ``{"age": 30}``."""
-        names = [str(name) for name in self.frame.columns]
-        texts = [name for name in names if self.kind(name) == "text"]
-        known = dict(zip(texts, delimiters_of(self.frame[texts]), strict=True))
-        cells = pd.DataFrame({name: [row.get(name)] for name in names}, dtype=object)
-        return Cells(cells, self.name, known)
+    def like(self, row: Mapping[str, Any], columns: Collection[str]) -> "Cells":
+        """One row that is no part of the table, such as somebody new: ``{"age": 30}``.
+
+        Args:
+            row: what is told.
+            columns: that will be asked for, each one of the table.
+        """
+        split = {name: self._once("split", name, _delimiter) for name in columns}
+        cells = pd.DataFrame({name: [row.get(name)] for name in columns}, index=[0], dtype=object)
+        return Cells(cells, self.name, split)
 
     def column(self, name: str) -> pd.Series:
         """A column.
@@ -209,7 +212,7 @@ class Cells:
 
     def _labels(self, column: pd.Series) -> Labels:
         name = str(column.name)
-        known = (self.delimiters[name],) if name in self.delimiters else None
+        known = self.delimiters.get(name)
         carried = labels(column.to_frame(), known)
         counts = np.array([len(cell) for cell in carried], dtype=np.int64)
         codes, texts = pd.factorize(np.array([s for cell in carried for s in cell], dtype=object))
@@ -219,3 +222,8 @@ class Cells:
     def _mismatch(self, column: pd.Series, cell: Any, wanted: str) -> ConfigError:
         shown = repr(str(cell)[:40]) if isinstance(cell, str) else str(cell)[:40]
         return ConfigError(f"column {column.name!r} holds {shown}; expected {wanted}")
+
+
+def _delimiter(column: pd.Series) -> tuple[str | None]:
+    (found,) = delimiters_of(column.to_frame())
+    return (found,)

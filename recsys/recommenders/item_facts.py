@@ -1,22 +1,62 @@
 """What counts beside the score: how popular, how old and of which categories items are."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recsys.config import RerankConfig
 from recsys.data.interactions import Interactions
 from recsys.data.times import DAY, TimeKind, parse_times
 from recsys.errors import ConfigError
 from recsys.recommenders.cells import Cells
 
-__all__ = ["ages_in_days", "category_codes", "freshness_of", "popularity_of"]
+__all__ = [
+    "ItemFacts",
+    "ages_in_days",
+    "category_codes",
+    "freshness_of",
+    "item_facts",
+    "popularity_of",
+]
 
 YEARS = (1_000, 3_000)  # a column of such numbers holds years
 YEAR = 365.2425  # days
 LATEST = 7_258_118_400_000  # 2200, in milliseconds since 1970
 MICROSECONDS = DAY * 1_000  # of a day
+
+
+class ItemFacts(NamedTuple):
+    """What re-ranking knows of the items."""
+
+    bonus: NDArray[np.float64]  # worth beside the score, (n_items,)
+    categories: NDArray[np.int32] | None  # see `category_codes`; None: no cap
+
+
+def item_facts(
+    config: RerankConfig, log: Interactions, items: Cells, time_kind: TimeKind
+) -> ItemFacts:
+    """Weigh what is known of the items beside their vectors.
+
+    Args:
+        config: the weights.
+        log: what was taken, for popularity and age.
+        items: the catalogue, for dates and categories.
+        time_kind: of the log's times.
+
+    Raises:
+        ConfigError: there is no such column, or it holds no dates.
+    """
+    bonus, categories = np.zeros(log.n_items), None
+    if config.dampening:
+        bonus -= config.dampening * popularity_of(log.item_counts())
+    if config.freshness:
+        ages = ages_in_days(log, items, time_kind, config.date)
+        bonus += config.freshness * freshness_of(ages, config.half_life)
+    if config.per_category is not None and config.category is not None:
+        categories = category_codes(items, config.category)
+    return ItemFacts(bonus, categories)
 
 
 def popularity_of(counts: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
@@ -36,7 +76,10 @@ def category_codes(items: Cells, column: str) -> NDArray[np.int32]:
     Raises:
         ConfigError: there is no such column.
     """
-    rows, codes, _, _ = items.labels(column)
+    try:
+        rows, codes, _, _ = items.labels(column)
+    except ConfigError as error:
+        raise ConfigError(f"recommend.rerank.category: {error}") from None
     pairs = np.unique(np.stack([rows, codes]), axis=1)  # sorted by row
     counts = np.bincount(pairs[0], minlength=len(items))
     places = np.arange(pairs.shape[1]) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -78,12 +121,12 @@ def ages_in_days(
 
 def _days(items: Cells, column: str) -> NDArray[np.float64]:
     """A column as days since 1970, NaN where there is nothing."""
-    if items.kind(column) != "numbers":
-        try:
+    try:
+        if items.kind(column) != "numbers":
             found = items.moments(column)
-        except ConfigError as error:
-            raise ConfigError(f"recommend.rerank.date: {error}") from None
-        return np.where(found.there, found.values / MICROSECONDS, np.nan)
+            return np.where(found.there, found.values / MICROSECONDS, np.nan)
+    except ConfigError as error:
+        raise ConfigError(f"recommend.rerank.date: {error}") from None
     numbers, there = items.numbers(column)
     if (there & (numbers >= YEARS[0]) & (numbers <= YEARS[1])).sum() == there.sum():
         return np.where(there, (numbers - 1970.0) * YEAR, np.nan)

@@ -29,12 +29,7 @@ from recsys.errors import ConfigError
 from recsys.index.topk import TopK, blank_top_k
 from recsys.index.vectors import Vectors
 from recsys.recommenders.cells import Bools, Cells
-from recsys.recommenders.item_facts import (
-    ages_in_days,
-    category_codes,
-    freshness_of,
-    popularity_of,
-)
+from recsys.recommenders.item_facts import ItemFacts, item_facts
 from recsys.recommenders.ranker import Abilities, Queries, Ranker
 from recsys.recommenders.two_tower import TwoTowerRanker
 
@@ -49,15 +44,13 @@ class Reranker:
 
     Attributes:
         config: the weights.
-        bonus: what each item is worth beside its score, ``(n_items,)``.
+        facts: of the items.
         vectors: unit vectors, ``(n_items, dim)``; None where the diversity does not count.
-        categories: numbers, each once, ``(n_items, most)``, -1 where there are fewer; None: no cap.
     """
 
     config: RerankConfig
-    bonus: NDArray[np.float64]
+    facts: ItemFacts
     vectors: Vectors | None = None
-    categories: NDArray[np.int32] | None = None
 
     @classmethod
     def of(
@@ -80,22 +73,12 @@ class Reranker:
         Raises:
             ConfigError: there is no such column, or no dates or vectors.
         """
-        vectors = ranker.likeness if isinstance(ranker, TwoTowerRanker) else None
-        if config.diversity and vectors is None:
+        facts = item_facts(config, log, items, time_kind)
+        if not config.diversity:
+            return cls(config, facts)
+        if not isinstance(ranker, TwoTowerRanker):
             raise ConfigError(f"recommend.rerank.diversity: {ranker.name} has no item vectors")
-        bonus = np.zeros(log.n_items)
-        if config.dampening:
-            bonus -= config.dampening * popularity_of(log.item_counts())
-        if config.freshness:
-            ages = ages_in_days(log, items, time_kind, config.date)
-            bonus += config.freshness * freshness_of(ages, config.half_life)
-        categories = None
-        if config.per_category is not None and config.category is not None:
-            try:
-                categories = category_codes(items, config.category)
-            except ConfigError as error:
-                raise ConfigError(f"recommend.rerank.category: {error}") from None
-        return cls(config, bonus, vectors if config.diversity else None, categories)
+        return cls(config, facts, ranker.likeness)
 
     def choose(self, pool: TopK, k: int) -> TopK:
         """Choose k out of each row of a pool, shapes ``(b, p)`` -> ``(b, k)``, best first.
@@ -105,9 +88,9 @@ class Reranker:
         k are its answer.
         """
         held = pool.items.shape[1] * (1 if self.vectors is None else self.vectors.shape[1])
-        if self.categories is not None:
-            held += self.categories.size // max(1, len(self.categories)) * pool.items.shape[1]
-            held += int(self.categories.max(initial=0))  # a count of each category
+        if (categories := self.facts.categories) is not None:
+            held += categories.shape[1] * pool.items.shape[1]
+            held += int(categories.max(initial=0))  # a count of each category
         size = max(1, BLOCK // max(1, held))
         found = blank_top_k(len(pool.items), k)
         for start in range(0, len(pool.items), size):
@@ -118,9 +101,13 @@ class Reranker:
     def _choose(self, pool: TopK, found: TopK, rows: slice) -> None:
         items, weight = np.maximum(pool.items, 0), self.config.diversity
         left = pool.items >= 0
-        value = (1.0 - weight) * (_scaled(pool.scores, left) + self.bonus[items])
+        value = (1.0 - weight) * (_scaled(pool.scores, left) + self.facts.bonus[items])
         vectors = None if self.vectors is None else self.vectors[items]
-        caps = None if self.categories is None else _Caps.of(self.categories[items], self.config)
+        caps = (
+            None
+            if self.facts.categories is None
+            else _Caps.of(self.facts.categories[items], self.config)
+        )
         likeness = np.zeros(items.shape)  # of nothing is chosen yet
         every = np.arange(len(items))
         for step in range(min(found.items.shape[1], items.shape[1])):

@@ -104,7 +104,7 @@ class Rules:
         Raises:
             ConfigError: an attribute cannot be compared as a rule wants it.
         """
-        told = self.users.like(attributes)
+        told = self.users.like(attributes, self.user_columns)
         return np.array([[self._about(rule, told)[0] for rule in self.rules]], dtype=bool)
 
     def top_k(

@@ -172,13 +172,13 @@ def test_noise_is_refused_by_one_kind_of_error_and_never_runs() -> None:
 
 def test_somebody_who_is_in_no_table_is_read_as_the_table_is() -> None:
     users = Cells(pd.DataFrame({"age": [20, 30], "likes": ["a;b", "c"]}), "users' table")
-    told = users.like({"age": "15", "likes": "a;b"})
+    told = users.like({"age": "15", "likes": "a;b"}, ["age", "likes"])
     for text, expected in (("age < 18", True), ("'b' in likes", True), ("'c' in likes", False)):
         assert Expression.parse(text).holds(told).tolist() == [expected]
-    nothing = users.like({})
+    nothing = users.like({}, ["age"])
     assert not Expression.parse("age < 18 or not age < 18").holds(nothing).any()
     with pytest.raises(ConfigError, match="column 'age' holds 'old'; expected numbers"):
-        Expression.parse("age < 18").holds(users.like({"age": "old"}))
+        Expression.parse("age < 18").holds(users.like({"age": "old"}, ["age"]))
 
 
 def test_columns_are_named_once_and_a_table_may_be_empty() -> None:
