@@ -34,6 +34,7 @@ from recsys.cli_options import (
     Seeds,
     Verbose,
 )
+from recsys.cli_rerank import add_rerank_command
 from recsys.cli_serve import add_serve_commands
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
@@ -332,6 +333,7 @@ add_index_command(app, _one_stage)
 add_evaluate_command(app, _one_stage, _talk)
 add_blend_command(app)
 add_knock_out_command(app, _talk)
+add_rerank_command(app, _talk)
 add_update_command(app, _run)
 add_look_commands(app)
 add_serve_commands(app)
