@@ -64,6 +64,7 @@ class RerankConfig(Section):
 
     pool: int = Field(default=100, ge=1)  # best by score, out of which the k are chosen
     diversity: float = Field(default=0.0, ge=0, le=1)  # weight of unlikeness to what is above
+    vectors: str = "towers"  # by which items are alike; or the NAME of a [content.NAME]
     dampening: float = Field(default=0.0, ge=0)  # weight against popularity
     freshness: float = Field(default=0.0, ge=0)  # weight for what is new
     half_life: float = Field(default=365.0, gt=0)  # days after which it is half as fresh

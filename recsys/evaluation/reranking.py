@@ -4,7 +4,7 @@ Lists are cut anew out of pools that are asked once: what differs is the choice 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,20 @@ __all__ = [
 
 PLAIN = "by score alone"
 WEIGHTS = ("diversity", "dampening", "freshness", "per_category")
+VERDICT = 3  # its column
 HEADINGS = {  # what a row says beside its accuracy
     "diversity": "diversity",
     "coverage": "coverage",
     "arp_lift": "arp lift",
     "age": "age, days",
     "of_a_category": "of a category",
+}
+NARROW = {  # the same, where the terminal's 80 columns are few
+    "diversity": "diver-\nsity",
+    "coverage": "cover-\nage",
+    "arp lift": "arp\nlift",
+    "age, days": "age,\ndays",
+    "of a category": "of a\ncategory",
 }
 
 Row = dict[str, Any]
@@ -119,12 +127,14 @@ def measure_reranking(
 
 
 def reranking_table(rows: Sequence[Row]) -> Table:
-    """The table for the terminal."""
+    """The table for the terminal, of 80 columns: without verdicts."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for place, heading in enumerate(_headings(rows)):
-        table.add_column(heading, justify="right" if place else "left")
-    for cells in _cells(rows):
-        table.add_row(*cells)
+        if place != VERDICT:
+            justify: Literal["left", "right"] = "right" if place else "left"
+            table.add_column(NARROW.get(heading, heading), justify=justify, no_wrap=True)
+    for cells in _cells(rows, digits=3):
+        table.add_row(*(cell for place, cell in enumerate(cells) if place != VERDICT))
     return table
 
 
@@ -141,13 +151,14 @@ def _headings(rows: Sequence[Row]) -> tuple[str, ...]:
     return ("re-ranking", rows[0]["metric"], "difference, 95 %", "verdict", *told)
 
 
-def _cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def _cells(rows: Sequence[Row], digits: int = 4) -> Iterator[tuple[str, ...]]:
     form = {"age": ",.0f", "arp_lift": "+.2f", "of_a_category": ".2f"}
     for row in rows:
         mean = f"{row['mean']:.4f}".removeprefix("0")
         apart = ("", "")
         if "verdict" in row:
-            apart = (f"{row['from']:+.4f} to {row['to']:+.4f}", row["verdict"])
+            ends = (f"{row[end]:+.{digits}f}".replace("0.", ".") for end in ("from", "to"))
+            apart = (" to ".join(ends), row["verdict"])
         told = (
             format(row[key], form.get(key, ".3f")).removeprefix("0")
             for key in HEADINGS

@@ -45,7 +45,8 @@ class Reranker:
     Attributes:
         config: the weights.
         facts: of the items.
-        vectors: unit vectors, ``(n_items, dim)``; None where the diversity does not count.
+        vectors: of any length, ``(n_items, dim)``, zeros are like nothing; None where the diversity
+            does not count.
     """
 
     config: RerankConfig
@@ -65,7 +66,7 @@ class Reranker:
 
         Args:
             config: the weights.
-            ranker: whose item vectors say what is like what.
+            ranker: whose item vectors, or contents, say what is like what.
             log: what was taken, for popularity and age.
             items: the catalogue, for dates and categories.
             time_kind: of the log's times.
@@ -78,7 +79,8 @@ class Reranker:
             return cls(config, facts)
         if not isinstance(ranker, TwoTowerRanker):
             raise ConfigError(f"recommend.rerank.diversity: {ranker.name} has no item vectors")
-        return cls(config, facts, ranker.likeness)
+        towers = config.vectors == "towers"
+        return cls(config, facts, ranker.likeness if towers else ranker.content(config.vectors))
 
     def choose(self, pool: TopK, k: int) -> TopK:
         """Choose k out of each row of a pool, shapes ``(b, p)`` -> ``(b, k)``, best first.
@@ -102,7 +104,7 @@ class Reranker:
         items, weight = np.maximum(pool.items, 0), self.config.diversity
         left = pool.items >= 0
         value = (1.0 - weight) * (_scaled(pool.scores, left) + self.facts.bonus[items])
-        vectors = None if self.vectors is None else self.vectors[items]
+        vectors = None if self.vectors is None else _units(self.vectors[items])
         caps = (
             None
             if self.facts.categories is None
@@ -187,6 +189,12 @@ class RerankedRanker:
         depth = max(k, self.reranker.config.pool)
         pool = self.ranker.top_k(queries, depth, exclude=exclude, candidates=candidates)
         return self.reranker.choose(pool, k)
+
+
+def _units(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+    units: Vectors = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32, copy=False)
+    return units
 
 
 def _scaled(scores: NDArray[np.float32], there: Bools) -> NDArray[np.float64]:

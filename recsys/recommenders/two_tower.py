@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
+from recsys.errors import ConfigError
 from recsys.index.exact import ExactIndex
 from recsys.index.index import Index
 from recsys.index.topk import TopK, top_k_of_scores
@@ -76,6 +77,19 @@ class TwoTowerRanker:
         Newcomers stand apart from the others in the index: what is like what, the tower knows.
         """
         return self.index.vectors if self.towers.newcomers is None else self.towers.items_alone()
+
+    def content(self, name: str) -> NDArray[np.float32]:
+        """What the item tower reads of a content, ``(n_items, width)``, zeros where it is absent.
+
+        Raises:
+            ConfigError: it reads no content of that name.
+        """
+        names = self.towers.items.block_names
+        if name not in names:
+            raise ConfigError(f"no content {name!r}; the towers read: {', '.join(names) or 'none'}")
+        read = self.towers.items.contents[names.index(name)].get_buffer("content")
+        vectors: NDArray[np.float32] = read.cpu().numpy()
+        return vectors
 
 
 def _fill(found: TopK, rest: NDArray[np.bool_], exclude: Ragged | None) -> TopK:

@@ -80,7 +80,8 @@ def test_choices_are_those_of_plain_loops(
     config = RerankConfig(diversity=diversity, per_category=cap, category="genre")
     facts = ItemFacts(BONUS, None if cap is None else CATEGORIES)
     pool = pools()
-    found = Reranker(config, facts, VECTORS if diversity else None).choose(pool, K)
+    vectors = VECTORS * np.arange(1, N + 1, dtype=np.float32)[:, None]  # lengths do not count
+    found = Reranker(config, facts, vectors if diversity else None).choose(pool, K)
     assert np.array_equal(found.items, by_loops(pool, K, config))
     score = {
         (u, i): s for u in range(B) for i, s in zip(pool.items[u], pool.scores[u], strict=True)
