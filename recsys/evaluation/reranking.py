@@ -43,7 +43,8 @@ NARROW = {  # the same, where the terminal's 80 columns are few
     "coverage": "cover-\nage",
     "arp lift": "arp\nlift",
     "age, days": "age,\ndays",
-    "of a category": "of a\ncategory",
+    "of a category": "of a\nkind",
+    "difference, 95 %": "difference,\n95 %",
 }
 
 Row = dict[str, Any]
