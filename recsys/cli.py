@@ -302,12 +302,10 @@ def _recommend(
     verbose: Verbose = False,
 ) -> None:
     """Write the top k of everybody, or of the users in a file, in place of what was written."""
-    # A text in quotes, as TOML has it: "true" is a column's name.
-    given = {"format": file_format, "where": where and json.dumps(where, ensure_ascii=False)}
-    words = [*(overrides or ()), *(f"recommend.{k}={v}" for k, v in given.items() if v)]
+    words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
     _one_stage(
         "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
-        users=users, exclude=exclude, candidates=candidates,
+        users=users, exclude=exclude, candidates=candidates, where=where,
     )  # fmt: skip
 
 

@@ -204,20 +204,13 @@ class Recommender:
     ) -> TopK:
         """Rank in numbers, shapes ``(b, k)``: what ``recommend`` and batch generation share.
 
-        Rules and re-ranking apply; ``config.where`` is part of what `allowed` gives.
-
-        Args:
-            queries: who asks, b rows.
-            k: how many items.
-            exclude_seen: leave out the histories.
-            exclude: further items per query never to return, b rows.
-            candidates: items allowed for everybody, bool ``(n_items,)``.
-            attributes: of the one new user who asks, for rules; None: what is on record.
+        Rules and re-ranking apply; ``config.where`` is part of what `allowed` gives. ``exclude``
+        has further item numbers for each query, ``candidates`` is a mask ``(n_items,)``,
+        ``attributes`` are those of one new user; None: as the users' table says.
         """
+        seen, ranker = queries.histories, self.ranker
         if exclude_seen:
-            seen = queries.histories
             exclude = seen if exclude is None else seen.beside(exclude)
-        ranker = self.ranker
         if self.reranker is not None:
             ranker = RerankedRanker(ranker, self.reranker)
         about = None if attributes is None else self.rules.applying_to(attributes)

@@ -42,6 +42,7 @@ class Command:
         users: Path | None = None,
         exclude: Path | None = None,
         candidates: Path | None = None,
+        where: str | None = None,
     ) -> Self:
         """Read the config; without ``out`` a run lies in ``runs/`` under the config's name.
 
@@ -50,7 +51,7 @@ class Command:
         """
         loaded = load_config(config, overrides)
         folder = (out or Path("runs") / config.stem).resolve()
-        wishes = Wishes(users=users, exclude=exclude, candidates=candidates)
+        wishes = Wishes(users=users, exclude=exclude, candidates=candidates, where=where)
         return cls(Run(loaded, folder, _parse_seeds(seeds, loaded.seed), wishes=wishes))
 
     @property

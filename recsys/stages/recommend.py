@@ -47,7 +47,7 @@ def recommend_stage(run: Run) -> Stage:
             k=config.k,
             users=None if users is None else recommender.user_ids.numbers(users),
             blocked=blocked,
-            candidates=recommender.allowed(exclude=nobody, candidates=allowed),
+            candidates=recommender.allowed(exclude=nobody, candidates=allowed, where=wishes.where),
             file_format=config.format,
             part_users=config.part_users,
             batch_size=config.batch_size,
@@ -60,7 +60,7 @@ def recommend_stage(run: Run) -> Stage:
         folder=run.folder("recommendations"),
         settings={
             "recommend": config.model_dump(mode="json"),
-            "wishes": {name: str(path) for name, path in vars(wishes).items() if path},
+            "wishes": {name: str(wish) for name, wish in vars(wishes).items() if wish},
         },
         reads=(
             prepare_stage(run),

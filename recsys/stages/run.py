@@ -17,11 +17,13 @@ class Wishes:
         users: a file of user ids; everybody when not given.
         exclude: a file of items for nobody, or of users with an item that is not for them.
         candidates: a file of the items that are allowed.
+        where: a condition that items must meet beside those of the config.
     """
 
     users: Path | None = None
     exclude: Path | None = None
     candidates: Path | None = None
+    where: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -95,6 +95,19 @@ def test_batch_and_the_loaded_run_obey_the_config(command: Command) -> None:
     assert not written.groupby("user_id")["score"].apply(lambda s: s.is_monotonic_decreasing).all()
 
 
+def test_a_condition_for_one_time_is_not_kept(command: Command) -> None:
+    config = command.out.parent / "my.toml"
+    once = Command.of(config, (), command.out, where="price < 5")
+    once.stage("recommend")
+    written = pd.read_parquet(command.out / "recommendations" / "part-00000.parquet")
+    assert (written["item_id"] % 10 < 5).all()
+    found = Recommender.load(command.out).recommend([0], k=N_ITEMS)
+    assert (found["item_id"] % 10 >= 5).any()
+    with pytest.raises(ConfigError, match="no column 'prize'"):
+        Command.of(config, (), command.out, where="prize < 5").stage("recommend")
+    command.stage("recommend")  # as it was
+
+
 def test_the_report_says_what_each_part_costs_and_gains(command: Command) -> None:
     rows: list[dict[str, Any]] = command.report()["reranking"]
     labels = [row["reranking"] for row in rows]
