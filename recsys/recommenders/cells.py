@@ -212,12 +212,24 @@ class Cells:
 
     def _labels(self, column: pd.Series) -> Labels:
         name = str(column.name)
-        known = self.delimiters.get(name)
-        carried = labels(column.to_frame(), known)
+        known = self.delimiters.get(name) or _delimiter(column)
+        if self.kind(name) == "lists":
+            cells = np.arange(len(column))
+            carried = labels(column.to_frame(), known)
+        else:  # of cells that say the same, one is read
+            cells, texts = self.texts(name)
+            carried = [*labels(pd.DataFrame({name: texts}), known), ()]
         counts = np.array([len(cell) for cell in carried], dtype=np.int64)
-        codes, texts = pd.factorize(np.array([s for cell in carried for s in cell], dtype=object))
-        rows = np.repeat(np.arange(len(carried)), counts)
-        return Labels(rows, codes, pd.Index(texts, dtype=object), counts > 0)
+        codes, distinct = pd.factorize(np.array([s for c in carried for s in c], dtype=object))
+        of_rows = counts[cells]
+        starts = np.cumsum(counts)[cells] - of_rows
+        places = np.arange(of_rows.sum()) - np.repeat(np.cumsum(of_rows) - of_rows, of_rows)
+        return Labels(
+            np.repeat(np.arange(len(column)), of_rows),
+            codes[np.repeat(starts, of_rows) + places],
+            pd.Index(distinct, dtype=object),
+            of_rows > 0,
+        )
 
     def _mismatch(self, column: pd.Series, cell: Any, wanted: str) -> ConfigError:
         shown = repr(str(cell)[:40]) if isinstance(cell, str) else str(cell)[:40]

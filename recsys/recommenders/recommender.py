@@ -63,8 +63,6 @@ class Recommender:
     def load(cls, run: str | Path) -> Self:
         """Load what ``recsys run`` left in a folder: the two towers as served, with all histories.
 
-        The conditions, rules and re-ranking of its ``[recommend]`` hold.
-
         Raises:
             ArtifactError: a file is missing, damaged, or belongs to another run.
             ConfigError: a condition in its config cannot be.

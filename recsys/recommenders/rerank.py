@@ -123,7 +123,7 @@ class Reranker:
             if caps is not None:
                 caps.take(place, there)
             if vectors is not None:
-                like = np.einsum("bpd,bd->bp", vectors, vectors[every, place])
+                like = np.matmul(vectors, vectors[every, place, :, None])[:, :, 0]
                 likeness = np.maximum(likeness, like) if step else like.astype(np.float64)
 
 

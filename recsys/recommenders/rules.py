@@ -127,6 +127,8 @@ class Rules:
             candidates: items allowed for everybody, ``(n_items,)``.
             applying: which rules are about whom, ``(b, n_rules)``; None: as the users' table says.
         """
+        if not self.rules:
+            return ranker.top_k(queries, k, exclude=exclude, candidates=candidates)
         best = blank_top_k(len(queries), k)
         about = self.applying[queries.users] if applying is None else applying  # -1: the last row
         for rows, items in self.groups(about):
