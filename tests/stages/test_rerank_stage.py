@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from recsys.config import RerankConfig
 from recsys.errors import ConfigError
@@ -164,3 +165,22 @@ def test_components_are_each_alone_and_together() -> None:
     assert list(found) == ["diversity 0.2", "dampening 0.1", "all together"]
     assert found["dampening 0.1"] == RerankConfig(dampening=0.1, pool=30)
     assert list(components(RerankConfig(freshness=0.1))) == ["freshness 0.1"]
+
+
+def test_the_command_prints_the_same_and_refuses_what_is_no_weight(command: Command) -> None:
+    from recsys.cli import app
+
+    words = ["rerank", str(command.out.parent / "my.toml"), "--out", str(command.out), "--quiet"]
+    words += ["--dampening", "none", "--freshness", "none", "--per-category", "1"]
+    shown = CliRunner().invoke(app, [*words, "--diversity", "0.4"])
+    assert shown.exit_code == 0, shown.exception
+    lines = [line for line in shown.output.splitlines() if line.startswith(("div", "per", "as in"))]
+    assert [line.split("  ")[0] for line in lines] == [
+        "diversity 0.4",
+        "per_category 1",
+        "as in the config",
+    ]
+    for wrong in ("x", "0", "-1", "0.1,,"):
+        refused = CliRunner().invoke(app, [*words, f"--diversity={wrong}"])
+        assert isinstance(refused.exception, ConfigError)
+        assert "--diversity" in str(refused.exception)
