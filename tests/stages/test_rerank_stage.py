@@ -10,12 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 from recsys.config import RerankConfig
+from recsys.content.saved import load_blocks
+from recsys.data.dataset import Dataset
+from recsys.data.splits import Split
 from recsys.errors import ConfigError
+from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.evaluation.reranking import PLAIN, components
 from recsys.files import read_json
+from recsys.index.exact import ExactIndex
 from recsys.recommenders.recommender import Recommender
+from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.command import Command
 from recsys.stages.rerank_weights import rerank_weights
+from recsys.towers.saved import load_towers
 
 CONFIG = """
 [data]
@@ -135,6 +142,12 @@ def test_weights_are_tried_on_validation_by_towers_that_do_not_know_it(command: 
     folder = command.out / "rerank"
     assert read_json(folder / "table.json") == rows
     assert (folder / "towers-of-train" / "towers").is_dir(), "the run's own were refitted"
+    alone = folder / "towers-of-train"
+    split = Split.load(alone / "data", Dataset.load(alone / "data"))
+    towers = load_towers(alone / "towers", load_blocks(alone / "content"))
+    ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
+    found = evaluate_ranker(ranker, split.task("validation"), ks=(10,))
+    assert rows[0]["mean"] == pytest.approx(found.means["ndcg@10"]), "of validation, not the test"
     recommend = command.run.config.recommend.model_copy(update={"rerank": RerankConfig()})
     config = command.run.config.model_copy(update={"recommend": recommend})
     with pytest.raises(ConfigError, match="nothing to try"):
