@@ -22,7 +22,10 @@ __all__ = [
     "CARD",
     "VECTORS",
     "Card",
+    "FileCard",
     "check_answers",
+    "check_file",
+    "describe_file",
     "open_index",
     "read_card",
     "read_vectors",
@@ -84,7 +87,7 @@ def write_index(
         calibration=calibration,
         config=config,
         ids_digest=ids_digest,
-        files={name: _describe(folder / name) for name in (VECTORS, *others)},
+        files={name: describe_file(folder / name) for name in (VECTORS, *others)},
         probes=dict(zip(probes.tolist(), found.tolist(), strict=True)),
     )
     write_json(folder / CARD, card.model_dump(mode="json"))
@@ -132,7 +135,7 @@ def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, .
             f"{sorted({VECTORS, *others})}; build the index again"
         )
     for name, expected in card.files.items():
-        _check_file(folder / name, expected)
+        check_file(folder / name, expected)
     return card
 
 
@@ -166,17 +169,21 @@ def check_answers(folder: Path, card: Card, vectors: Vectors, neighbours: Neighb
             )
 
 
-def _describe(path: Path) -> FileCard:
+def describe_file(path: Path) -> FileCard:
+    """What a file is now."""
     return FileCard(size=path.stat().st_size, sha256=digest_file(path))
 
 
-def _check_file(path: Path, expected: FileCard) -> None:
+def check_file(path: Path, expected: FileCard, again: str = "build the index again") -> None:
+    """Refuse a file that is not what its card says; ``again`` says what to do then.
+
+    Raises:
+        ArtifactError: it is missing, of another size, or of another content.
+    """
     if not path.is_file():
-        raise ArtifactError(f"{path}: no such file; build the index again")
+        raise ArtifactError(f"{path}: no such file; {again}")
     size = path.stat().st_size
     if size != expected.size:
-        raise ArtifactError(
-            f"{path}: {size:,} bytes, expected {expected.size:,}; build the index again"
-        )
+        raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
     if digest_file(path) != expected.sha256:
-        raise ArtifactError(f"{path}: the content is not what was saved; build the index again")
+        raise ArtifactError(f"{path}: the content is not what was saved; {again}")

@@ -32,8 +32,8 @@ from suites.index_answers import (
 DIGEST = "digest of the item ids"
 
 
-class IndexSuite:
-    """The contract of ``Index``."""
+class AnswersSuite:
+    """What every ``Index`` answers and refuses."""
 
     config: IndexConfig
     exact: bool  # whether answers must be the right ones; else nearly all of them
@@ -192,7 +192,9 @@ class IndexSuite:
         with pytest.raises(ValueError, match="got int64"):
             index.query(QUERIES, 3, candidates=numbers)  # type: ignore[arg-type]
 
-    # on disk
+
+class IndexSuite(AnswersSuite):
+    """The same of a kind that is built at once, and what it is on disk."""
 
     def test_saved_and_loaded(self, index: Index, tmp_path: Path) -> None:
         index.save(tmp_path / "index")

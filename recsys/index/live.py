@@ -1,0 +1,361 @@
+"""An index that changes without being built again: a base that stays, and a list of changes.
+
+Vectors that were added or replaced lie in a side list that is searched exactly, beside the base's
+answer; what was removed or replaced is barred from the base. Nothing is written to: each change
+gives another index over the same base, and who asks the one before goes on asking it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.config import IndexConfig
+from recsys.data.ragged import Ragged
+from recsys.errors import ArtifactError, DataError
+from recsys.files import read_json, write_json
+from recsys.index.exact import exact_top_k
+from recsys.index.index import Index
+from recsys.index.saved import FileCard, check_file, describe_file
+from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
+from recsys.index.vectors import Vectors, unit_vectors
+
+__all__ = ["LiveIndex", "vectors_of"]
+
+CARD, NUMBERS, SIDE, REMOVED = "live.json", "numbers.npy", "side.npy", "removed.npy"
+PROBES, NEIGHBOURS = 5, 10  # changed items that are asked for their neighbours, as in `saved`
+SLACK, SPARE = 2.0, 10  # of what a base is asked for beyond k, where some of it is barred
+FEW = 0.25  # barred share of the base up to which asking for more beats naming all that is allowed
+
+Numbers = NDArray[np.int64]
+
+
+class _Card(BaseModel):
+    """What saved changes say of themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    metric: Literal["angular"] = "angular"
+    dim: int
+    base_count: int  # items of the base
+    count: int  # items with those added
+    base_ids_digest: str
+    ids_digest: str
+    files: dict[str, FileCard]
+    probes: dict[int, tuple[int, ...]]  # changed item -> its nearest items
+
+
+@dataclass(frozen=True, eq=False)
+class LiveIndex:
+    """A base index of n items and what changed since.
+
+    Attributes:
+        base: answers for its items 0..n-1; it may be mapped from disk, and stays as it is.
+        numbers: items with another vector than in the base, ascending, int64 ``(m,)``; those from
+            n on were added.
+        side: their unit vectors, float32 ``(m, dim)``.
+        removed: items that are never answered, ascending, int64 ``(r,)``; they keep their numbers.
+        ids_digest: of the ids of all items, the added ones among them.
+    """
+
+    base: Index
+    numbers: Numbers
+    side: Vectors
+    removed: Numbers
+    ids_digest: str
+
+    @classmethod
+    def over(cls, base: Index) -> Self:
+        """Return an index in which nothing has changed yet."""
+        none = np.empty(0, dtype=np.int64)
+        side = np.empty((0, base.vectors.shape[1]), dtype=np.float32)
+        return cls(base, none, side, none, base.ids_digest)
+
+    def put(self, numbers: Numbers, vectors: Vectors, *, ids_digest: str | None = None) -> Self:
+        """Return the index with these vectors added or replaced; what was removed is back.
+
+        Args:
+            numbers: distinct items ``(m,)``: of this index, or the next ones, ``len(self)``
+                onward without a gap.
+            vectors: unit vectors ``(m, dim)``.
+            ids_digest: of all ids, where items are added; as before if None.
+
+        Raises:
+            DataError: a vector is of another width or not of length 1.
+            ValueError: the numbers leave a gap, come twice, or are not as many as the vectors.
+        """
+        vectors = unit_vectors(vectors, "item vectors", dim=self.side.shape[1])
+        numbers = np.asarray(numbers, dtype=np.int64)
+        added = np.sort(numbers[numbers >= len(self)])
+        whole = np.array_equal(added, np.arange(len(self), len(self) + len(added)))
+        if numbers.shape != (len(vectors),) or len(np.unique(numbers)) != len(numbers):
+            raise ValueError(f"numbers: expected {len(vectors)} different ones, one a vector")
+        if not whole or (numbers < 0).any():
+            raise ValueError(f"numbers: expected items, or the next ones from {len(self)} on")
+        kept = ~np.isin(self.numbers, numbers)
+        together = np.concatenate([self.numbers[kept], numbers])
+        order = np.argsort(together)
+        return replace(
+            self,
+            numbers=together[order],
+            side=np.concatenate([self.side[kept], vectors])[order],
+            removed=np.setdiff1d(self.removed, numbers),
+            ids_digest=self.ids_digest if ids_digest is None else ids_digest,
+        )
+
+    def without(self, numbers: Numbers) -> Self:
+        """Return the index that never answers these items ``(r,)``.
+
+        Raises:
+            ValueError: a number is no item.
+        """
+        numbers = np.asarray(numbers, dtype=np.int64)
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(self)):
+            raise ValueError(f"numbers: item numbers are 0..{len(self) - 1}")
+        return replace(self, removed=np.union1d(self.removed, numbers))
+
+    def __len__(self) -> int:
+        return max(len(self.base), int(self.numbers[-1]) + 1 if len(self.numbers) else 0)
+
+    def __repr__(self) -> str:
+        return (
+            f"LiveIndex({self.base!r}, {len(self) - len(self.base):,} added, "
+            f"{int((self.numbers < len(self.base)).sum()):,} replaced, {len(self.removed):,} "
+            "removed)"
+        )
+
+    @property
+    def config(self) -> IndexConfig:
+        """What the base was built with."""
+        return self.base.config
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """All unit vectors, float32 ``(n_items, dim)``: a copy; for a few rows see `vectors_of`."""
+        return self.take(np.arange(len(self)))
+
+    def take(self, items: NDArray[np.integer[Any]]) -> Vectors:
+        """The vectors of items ``(b,)``, float32 ``(b, dim)``."""
+        places, changed = self._places(items)
+        rows: Vectors = np.empty((len(items), self.side.shape[1]), dtype=np.float32)
+        rows[changed] = self.side[places[changed]]
+        rows[~changed] = self.base.vectors[items[~changed]]
+        return rows
+
+    def query(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        exclude: Ragged | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> TopK:
+        """Return k items of high cosine of each query; see ``Index.query``.
+
+        As good as the base for its items, exact for those that changed; removed items are not
+        answered even where ``candidates`` names them.
+        """
+        queries = unit_vectors(queries, "queries", dim=self.side.shape[1])
+        check_request(len(queries), len(self), k, exclude, candidates)
+        barred = None if exclude is None else _kept(exclude, exclude.values < len(self.base))
+        found = self._ask_base(queries, k, barred, candidates)
+        if not len(self.numbers):
+            return found
+        allowed = self._side_allowed if candidates is None else candidates[self.numbers]
+        beside = exact_top_k(
+            self.side,
+            queries,
+            k,
+            exclude=None if exclude is None else self._side_exclude(exclude),
+            candidates=allowed & self._side_allowed,
+        )
+        numbered = np.where(beside.items < 0, -1, self.numbers[beside.items]).astype(np.int32)
+        return _best(
+            np.concatenate([found.items, numbered], axis=1),
+            np.concatenate([found.scores, beside.scores], axis=1),
+            k,
+        )
+
+    def inspected(self, queries: Vectors) -> NDArray[np.int64]:
+        """How many items each query looks at, shape ``(q,)``: all that changed among them."""
+        looked: NDArray[np.int64] = self.base.inspected(queries) + len(self.numbers)
+        return np.minimum(looked, len(self))
+
+    def save(self, folder: Path) -> None:
+        """Write what changed, and not the base, which lies where it was saved."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)
+        for name, array in ((NUMBERS, self.numbers), (SIDE, self.side), (REMOVED, self.removed)):
+            np.save(folder / name, array, allow_pickle=False)
+        card = _Card(
+            dim=self.side.shape[1],
+            base_count=len(self.base),
+            count=len(self),
+            base_ids_digest=self.base.ids_digest,
+            ids_digest=self.ids_digest,
+            files={name: describe_file(folder / name) for name in (NUMBERS, SIDE, REMOVED)},
+            probes=self._probes(),
+        )
+        write_json(folder / CARD, card.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path, base: Index, *, ids_digest: str = "") -> Self:
+        """Read what changed since a base was built.
+
+        Raises:
+            ArtifactError: a file is missing or damaged, the changes are of another base or of
+                other items, or the base answers differently than when they were saved.
+        """
+        card = _read_card(folder / CARD)
+        of = (card.dim, card.base_count, card.base_ids_digest, card.ids_digest)
+        here = (base.vectors.shape[1], len(base), base.ids_digest, ids_digest)
+        if of != here or set(card.files) != {NUMBERS, SIDE, REMOVED}:
+            raise ArtifactError(
+                f"{folder}: changes of an index of {of[1]:,} items x {of[0]} (ids {of[2][:12]!r}, "
+                f"with those added {of[3][:12]!r}), asked for {here[1]:,} x {here[0]} "
+                f"({here[2][:12]!r}, {here[3][:12]!r}); make the changes again"
+            )
+        for name, expected in card.files.items():
+            check_file(folder / name, expected, "make the changes again")
+        numbers, side, removed = (_read(folder / name) for name in (NUMBERS, SIDE, REMOVED))
+        index = cls(base, numbers, side, removed, card.ids_digest)
+        if why := index._misfit(card):
+            raise ArtifactError(f"{folder}: {why}; make the changes again")
+        if index._probes() != card.probes:
+            raise ArtifactError(
+                f"{folder}: answers otherwise than when it was saved: the base is another; make "
+                "the changes again"
+            )
+        return index
+
+    def _misfit(self, card: _Card) -> str:
+        """What is wrong with arrays that came from files."""
+        for name, array, kind in (
+            (NUMBERS, self.numbers, np.int64),
+            (REMOVED, self.removed, np.int64),
+            (SIDE, self.side, np.float32),
+        ):
+            if array.dtype != kind or array.ndim != (2 if name == SIDE else 1):
+                return f"{name} is {array.dtype} of shape {array.shape}"
+        ascending = all((np.diff(array) > 0).all() for array in (self.numbers, self.removed))
+        within = all(
+            not len(array) or (array[0] >= 0 and array[-1] < card.count)
+            for array in (self.numbers, self.removed)
+        )
+        added = int((self.numbers >= card.base_count).sum())
+        if not ascending or not within or added != card.count - card.base_count:
+            return f"the numbers are not those of {card.count:,} items"
+        try:
+            unit_vectors(self.side, SIDE, dim=card.dim)
+        except DataError as error:
+            return str(error)
+        return "" if len(self.side) == len(self.numbers) else "a vector for each number is expected"
+
+    def _probes(self) -> dict[int, tuple[int, ...]]:
+        """What some changed items have as neighbours, as they are asked at save and at load."""
+        if not len(self.numbers):
+            return {}
+        rows = np.unique(np.linspace(0, len(self.numbers) - 1, PROBES).astype(np.int64))
+        found = self.query(self.side[rows], min(NEIGHBOURS, len(self))).items.tolist()
+        asked = self.numbers[rows].tolist()
+        return {item: tuple(items) for item, items in zip(asked, found, strict=True)}
+
+    def _places(
+        self, items: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Where items ``(b,)`` stand in the side list, and which of them do."""
+        places = np.searchsorted(self.numbers, items)
+        there = np.append(self.numbers, -1)[places] == items
+        return places, there
+
+    @cached_property
+    def _barred(self) -> NDArray[np.bool_]:
+        """Items of the base that it may not answer, ``(n,)``."""
+        barred = np.zeros(len(self.base), dtype=np.bool_)
+        for numbers in (self.numbers, self.removed):
+            barred[numbers[numbers < len(barred)]] = True
+        return barred
+
+    @cached_property
+    def _side_allowed(self) -> NDArray[np.bool_]:
+        return ~np.isin(self.numbers, self.removed)
+
+    def _side_exclude(self, exclude: Ragged) -> Ragged:
+        places, there = self._places(exclude.values)
+        kept = _kept(exclude, there)
+        return Ragged(kept.indptr, places[there].astype(np.int32))
+
+    def _ask_base(
+        self,
+        queries: Vectors,
+        k: int,
+        exclude: Ragged | None,
+        candidates: NDArray[np.bool_] | None,
+    ) -> TopK:
+        """What the base says of items that did not change."""
+        barred = self._barred
+        wanted = ~barred if candidates is None else candidates[: len(barred)] & ~barred
+        n_barred, rest = int(barred.sum()), len(barred) - int(wanted.sum())
+        if not rest:
+            return self.base.query(queries, k, exclude=exclude)
+        if rest > n_barred or n_barred > FEW * len(barred):
+            return self.base.query(queries, k, exclude=exclude, candidates=wanted)
+        # An approximate base may answer any choice of candidates by looking at all of them, so it
+        # is rather asked for a few more than k; who is left with fewer than k then asks again.
+        more = min(n_barred, int(SLACK * k * n_barred / len(barred)) + SPARE)
+        fetched = self.base.query(queries, k + more, exclude=exclude)
+        items = np.where(np.append(barred, False)[fetched.items], -1, fetched.items)
+        found = _best(items.astype(np.int32), fetched.scores, k)
+        short = np.flatnonzero((found.items[:, -1] < 0) & (fetched.items[:, -1] >= 0))
+        if len(short):
+            found.items[short], found.scores[short] = self.base.query(
+                queries[short],
+                k,
+                exclude=None if exclude is None else exclude.take(short),
+                candidates=wanted,
+            )
+        return found
+
+
+def vectors_of(index: Index, items: NDArray[np.integer[Any]]) -> Vectors:
+    """The vectors of some items ``(b,)`` of any index, float32 ``(b, dim)``; no others are read."""
+    if isinstance(index, LiveIndex):
+        return index.take(items)
+    rows: Vectors = np.asarray(index.vectors[items])
+    return rows
+
+
+def _best(items: NDArray[np.int32], scores: NDArray[np.float32], k: int) -> TopK:
+    """The k best of each row of findings ``(q, c)``, of which -1 are none."""
+    if not len(items):
+        return blank_top_k(0, k)
+    rows, places = np.nonzero(items >= 0)
+    return top_k_of_found(rows, items[rows, places], scores[rows, places], len(items), k)
+
+
+def _kept(lists: Ragged, which: NDArray[np.bool_]) -> Ragged:
+    """The lists without the values that a mask leaves out."""
+    counts = np.bincount(lists.row_numbers[which], minlength=len(lists))
+    return Ragged(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), lists.values[which])
+
+
+def _read_card(path: Path) -> _Card:
+    try:
+        return _Card.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path}: {where}: {first['msg']}; make the changes again") from None
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ArtifactError(f"{path}: {error}; make the changes again") from None
+    return array
