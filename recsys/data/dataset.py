@@ -253,6 +253,8 @@ class Dataset:
             "generated": self.generated,
             "notes": list(self.notes),
         }
+        if self.item_ids.appended:
+            about["appended"] = self.item_ids.appended
         write_json(folder / ABOUT, about)
 
     @classmethod
@@ -269,7 +271,7 @@ class Dataset:
         try:
             return cls(
                 UserIds(user_ids),
-                ItemIds(item_ids),
+                ItemIds(item_ids, appended=about.get("appended", 0)),
                 Interactions(
                     **{name: log[name].to_numpy() for name in LOG_COLUMNS},
                     n_users=about["users"],

@@ -147,6 +147,18 @@ class LiveIndex:
         rows[~changed] = self.base.vectors[items[~changed]]
         return rows
 
+    def widen(self, base: NDArray[np.bool_], *, added: bool) -> NDArray[np.bool_]:
+        """A mask ``(n,)`` of the base's items for all, ``(n_items,)``; removed items are out.
+
+        Args:
+            base: what is true of these.
+            added: what is true of the items that were added.
+        """
+        mask = np.full(len(self), added, dtype=np.bool_)
+        mask[: len(base)] = base
+        mask[self.removed] = False
+        return mask
+
     def query(
         self,
         queries: Vectors,
@@ -162,7 +174,7 @@ class LiveIndex:
         """
         queries = unit_vectors(queries, "queries", dim=self.side.shape[1])
         check_request(len(queries), len(self), k, exclude, candidates)
-        barred = None if exclude is None else _kept(exclude, exclude.values < len(self.base))
+        barred = None if exclude is None else exclude.where(exclude.values < len(self.base))
         found = self._ask_base(queries, k, barred, candidates)
         if not len(self.numbers):
             return found
@@ -287,8 +299,7 @@ class LiveIndex:
 
     def _side_exclude(self, exclude: Ragged) -> Ragged:
         places, there = self._places(exclude.values)
-        kept = _kept(exclude, there)
-        return Ragged(kept.indptr, places[there].astype(np.int32))
+        return Ragged(exclude.where(there).indptr, places[there].astype(np.int32))
 
     def _ask_base(
         self,
@@ -336,12 +347,6 @@ def _best(items: NDArray[np.int32], scores: NDArray[np.float32], k: int) -> TopK
         return blank_top_k(0, k)
     rows, places = np.nonzero(items >= 0)
     return top_k_of_found(rows, items[rows, places], scores[rows, places], len(items), k)
-
-
-def _kept(lists: Ragged, which: NDArray[np.bool_]) -> Ragged:
-    """The lists without the values that a mask leaves out."""
-    counts = np.bincount(lists.row_numbers[which], minlength=len(lists))
-    return Ragged(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), lists.values[which])
 
 
 def _read_card(path: Path) -> _Card:
