@@ -13,7 +13,7 @@ from recsys.content.encoder import MISSING, ContentBlock, Encoded
 from recsys.content.encoders import encoder_family
 from recsys.content.reduce import Reduction
 from recsys.content.store import VectorStore
-from recsys.errors import ArtifactError, ConfigError, DataError
+from recsys.errors import ArtifactError, DataError
 
 __all__ = ["encode_more"]
 
@@ -37,7 +37,7 @@ def encode_more(
     Ready-made vectors have no encoder: changed items keep theirs, new ones have none.
 
     Args:
-        items: the columns of the catalogue, one row for each of ``m`` items.
+        items: the columns of the catalogue, one row for each of ``m`` items, all columns.
         names: their ids, for messages.
         items_folder: where relative paths in these columns begin.
         before: the catalogue, and which of its items encoders may learn from.
@@ -54,7 +54,7 @@ def encode_more(
 
     Raises:
         DataError: an item has no content at all.
-        ConfigError: a column is missing, or an encoder or its weights are not here.
+        ConfigError: an encoder or its weights are not here.
         ArtifactError: the encoder that is here is not the one that made the block.
     """
     found: list[ContentBlock] = []
@@ -63,12 +63,6 @@ def encode_more(
         if config.vectors is not None:
             found.append(_kept(block, numbers))
             continue
-        lacking = [column for column in config.columns if column not in items.columns]
-        if lacking:
-            raise ConfigError(
-                f"[content.{name}] reads the column {lacking[0]!r}, which the new items lack; "
-                f"their columns: {', '.join(map(str, items.columns)) or 'none'}"
-            )
         encoder, _ = encoder_of(name, config, before, store, device)
         if encoder.name != encoders[name]:
             raise ArtifactError(
@@ -100,7 +94,9 @@ def _reduced(encoded: Encoded, path: Path) -> Encoded:
 def _check_content(
     blocks: Sequence[ContentBlock], names: Sequence[object], reasons: Mapping[int, str]
 ) -> None:
-    has_any = np.any([block.present for block in blocks], axis=0) if blocks else np.zeros(len(names))
+    has_any = (
+        np.any([block.present for block in blocks], axis=0) if blocks else np.zeros(len(names))
+    )
     without = np.flatnonzero(~has_any.astype(np.bool_)).tolist()
     if without:
         why = f" ({reasons[without[0]]})" if without[0] in reasons else ""

@@ -14,7 +14,13 @@ from recsys.index.vectors import Vectors
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
 
-__all__ = ["ChangedItems", "with_changes"]
+__all__ = [
+    "ChangedItems",
+    "catalogue_with",
+    "live_index_of",
+    "two_towers_of",
+    "with_changes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,24 @@ def catalogue_with(
     if not items.shape[1] or not len(numbers):
         n = max(len(items), int(numbers[-1]) + 1 if len(numbers) else 0)
         return items if n == len(items) else pd.DataFrame(index=pd.RangeIndex(n))
-    kept = items.drop(index=numbers[numbers < len(items)])
+    kept = items[~np.isin(np.arange(len(items)), numbers)]
     rows = changed.reindex(columns=items.columns).set_axis(numbers)
-    return pd.concat([kept, rows]).sort_index()
+    together: pd.DataFrame = pd.concat([kept, rows]).sort_index()
+    return together
+
+
+def two_towers_of(recommender: Recommender) -> TwoTowerRanker:
+    """The two towers of a recommender.
+
+    Raises:
+        ArtifactError: it has none.
+    """
+    if not isinstance(recommender.ranker, TwoTowerRanker):
+        raise ArtifactError(f"{recommender.ranker.name} has no item vectors; expected two towers")
+    return recommender.ranker
+
+
+def live_index_of(recommender: Recommender) -> LiveIndex:
+    """The index of a recommender, as one that can change."""
+    index = two_towers_of(recommender).index
+    return index if isinstance(index, LiveIndex) else LiveIndex.over(index)
