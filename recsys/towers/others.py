@@ -22,7 +22,8 @@ def towers_for(
 ) -> TwoTower:
     """Return towers that say of other items what these would; nothing is learnt.
 
-    All that has no row an item is shared with ``towers``, which must not be trained on.
+    All that has no row an item is shared with ``towers``, which must not be trained on. Where an
+    item that newcomers are compared with has other content now, their regression is fitted to it.
 
     Args:
         towers: trained, on the CPU.
@@ -51,9 +52,10 @@ def towers_for(
     if others.ratings is not None and towers.ratings is not None:
         others.ratings.item_offsets = towers.ratings.item_offsets[rows] * there
     _give(others.items.contents, blocks)
-    if others.newcomers is not None:
+    if others.newcomers is not None and towers.newcomers is not None:
         _renumber(others.newcomers, numbers, rows, there)
         _give(others.newcomers.contents, blocks)
+        _fit_again(others.newcomers, towers.newcomers)
     return others.eval()
 
 
@@ -84,3 +86,15 @@ def _renumber(
     newcomers.anchors = torch.from_numpy(anchors)
     newcomers.known = newcomers.known[rows] & there
     newcomers.steps = newcomers.steps[rows] * there[:, None]
+
+
+@torch.no_grad()
+def _fit_again(newcomers: Newcomers, before: Newcomers) -> None:
+    """Fit what the anchors were fitted to, now from their content as it is."""
+    then, now = before.standard(before.anchors), newcomers.standard(newcomers.anchors)
+    if all(torch.equal(*pair) for pair in zip(then, now, strict=True)):
+        return
+    kernel = before.kernel
+    noise = kernel.log_noise.exp()
+    targets = kernel(then, then) @ before.coefficients + noise * before.coefficients
+    newcomers.coefficients = kernel.coefficients(now, targets)

@@ -70,31 +70,22 @@ def test_new_items_are_found_at_once(bundle: Path, tmp_path: Path) -> None:
     assert not {SPACE, 100} & set(new["item_id"])  # seen
 
 
-def test_an_added_item_stands_where_the_same_item_of_the_catalogue_would(tmp_path: Path) -> None:
-    """What a catalogue with a cold item gives, and what is given by adding it later."""
-    run = finished_run()
-    catalogue = run.parent / "items.csv"
-    whole = catalogue.read_text()
-    try:
-        catalogue.write_text(whole + f"{SPACE},{KINDS[0]}\n")
-        from recsys.serving.make import make_bundle
-        from recsys.stages.command import Command
-
-        Command.of(run.parent / "my.toml", (), tmp_path / "run").go()
-        cold = make_bundle(tmp_path / "run")
-    finally:
-        catalogue.write_text(whole)
-    added = copy_of(bundle_of("newcomers.later=true"), tmp_path / "added")
-    edit_items(added, items(tmp_path / "one.csv", [(SPACE, KINDS[0])]))
-    ours, theirs = Bundle.load(added).recommender(), cold.recommender()
-    index, other = two_towers_of(ours).index, two_towers_of(theirs).index
-    assert isinstance(index, LiveIndex)
-    same = np.array([N_ITEMS])
-    assert theirs.item_ids.values[N_ITEMS] == SPACE
-    assert np.allclose(index.take(same), other.vectors[same], atol=1e-5)
-    mine, right = ours.similar(SPACE, 10), theirs.similar(SPACE, 10)
-    assert mine["item_id"].tolist() == right["item_id"].tolist()
-    assert np.allclose(mine["score"], right["score"], atol=1e-5)
+@pytest.mark.parametrize("words", [(), ("newcomers.later=true",)])
+def test_items_stand_where_whole_towers_put_them(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Few items are put through the tower; a rebuilt bundle's towers hold all of them."""
+    folder = copy_of(bundle_of(*words), tmp_path / "b")
+    before = two_towers_of(Bundle.load(folder).recommender()).index.vectors
+    title = pd.read_csv(finished_run().parent / "items.csv")["title"][7]
+    changes = [(SPACE, KINDS[0]), (107, title), (SEA, KINDS[1]), (100, KINDS[1])][: 3 + (not words)]
+    edit_items(folder, items(tmp_path / "a.csv", changes))
+    beside = two_towers_of(Bundle.load(folder).recommender())
+    assert np.allclose(beside.index.vectors[7], before[7], atol=1e-5)  # the same content again
+    if not words:
+        assert not np.allclose(beside.index.vectors[0], before[0], atol=1e-2)
+    towers = two_towers_of(rebuild(folder).recommender()).towers
+    assert (towers.newcomers is not None) == bool(words)
+    assert np.allclose(beside.own_index.vectors, towers.items_alone(), atol=1e-5)
+    assert np.allclose(beside.index.vectors, towers.item_vectors(), atol=1e-5)
 
 
 def test_removed_items_vanish_and_come_back(bundle: Path, tmp_path: Path) -> None:
@@ -118,11 +109,13 @@ def test_removed_items_vanish_and_come_back(bundle: Path, tmp_path: Path) -> Non
 
 def test_replaced_content_counts_from_now_on(bundle: Path, tmp_path: Path) -> None:
     edit_items(bundle, new_items(tmp_path))
-    edited = edit_items(bundle, items(tmp_path / "b.csv", [(SPACE, KINDS[1]), (100, "new words")]))
+    edited = edit_items(
+        bundle, items(tmp_path / "b.csv", [(SPACE, KINDS[1]), (100, "light words")])
+    )
     assert (edited.added, edited.replaced) == (0, 2)
     now = Bundle.load(bundle).recommender()
     assert all(item % 2 for item in now.similar(SPACE, k=5)["item_id"])
-    assert now.label([SPACE, 100]) == [KINDS[1], "new words"]
+    assert now.label([SPACE, 100]) == [KINDS[1], "light words"]
     assert len(now.item_ids) == N_ITEMS + 2
 
 
