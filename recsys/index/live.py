@@ -8,46 +8,27 @@ gives another index over the same base, and who asks the one before goes on aski
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
-from recsys.errors import ArtifactError, DataError
-from recsys.files import read_json, write_json
+from recsys.errors import ArtifactError
 from recsys.index.exact import exact_top_k
 from recsys.index.index import Index
-from recsys.index.saved import FileCard, check_file, describe_file
+from recsys.index.live_saved import Side, read_side, write_side
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, unit_vectors
 
 __all__ = ["LiveIndex", "vectors_of"]
 
-CARD, NUMBERS, SIDE, REMOVED = "live.json", "numbers.npy", "side.npy", "removed.npy"
 PROBES, NEIGHBOURS = 5, 10  # changed items that are asked for their neighbours, as in `saved`
 SLACK, SPARE = 2.0, 10  # of what a base is asked for beyond k, where some of it is barred
 FEW = 0.25  # barred share of the base up to which asking for more beats naming all that is allowed
 
 Numbers = NDArray[np.int64]
-
-
-class _Card(BaseModel):
-    """What saved changes say of themselves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    metric: Literal["angular"] = "angular"
-    dim: int
-    base_count: int  # items of the base
-    count: int  # items with those added
-    base_ids_digest: str
-    ids_digest: str
-    files: dict[str, FileCard]
-    probes: dict[int, tuple[int, ...]]  # changed item -> its nearest items
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +57,13 @@ class LiveIndex:
         side = np.empty((0, base.vectors.shape[1]), dtype=np.float32)
         return cls(base, none, side, none, base.ids_digest)
 
-    def put(self, numbers: Numbers, vectors: Vectors, *, ids_digest: str | None = None) -> Self:
+    def put(
+        self,
+        numbers: NDArray[np.integer[Any]],
+        vectors: Vectors,
+        *,
+        ids_digest: str | None = None,
+    ) -> Self:
         """Return the index with these vectors added or replaced; what was removed is back.
 
         Args:
@@ -108,7 +95,7 @@ class LiveIndex:
             ids_digest=self.ids_digest if ids_digest is None else ids_digest,
         )
 
-    def without(self, numbers: Numbers) -> Self:
+    def without(self, numbers: NDArray[np.integer[Any]]) -> Self:
         """Return the index that never answers these items ``(r,)``.
 
         Raises:
@@ -200,20 +187,7 @@ class LiveIndex:
 
     def save(self, folder: Path) -> None:
         """Write what changed, and not the base, which lies where it was saved."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CARD).unlink(missing_ok=True)
-        for name, array in ((NUMBERS, self.numbers), (SIDE, self.side), (REMOVED, self.removed)):
-            np.save(folder / name, array, allow_pickle=False)
-        card = _Card(
-            dim=self.side.shape[1],
-            base_count=len(self.base),
-            count=len(self),
-            base_ids_digest=self.base.ids_digest,
-            ids_digest=self.ids_digest,
-            files={name: describe_file(folder / name) for name in (NUMBERS, SIDE, REMOVED)},
-            probes=self._probes(),
-        )
-        write_json(folder / CARD, card.model_dump(mode="json"))
+        write_side(folder, self._as_side(), len(self), self._probes())
 
     @classmethod
     def load(cls, folder: Path, base: Index, *, ids_digest: str = "") -> Self:
@@ -223,50 +197,19 @@ class LiveIndex:
             ArtifactError: a file is missing or damaged, the changes are of another base or of
                 other items, or the base answers differently than when they were saved.
         """
-        card = _read_card(folder / CARD)
-        of = (card.dim, card.base_count, card.base_ids_digest, card.ids_digest)
-        here = (base.vectors.shape[1], len(base), base.ids_digest, ids_digest)
-        if of != here or set(card.files) != {NUMBERS, SIDE, REMOVED}:
-            raise ArtifactError(
-                f"{folder}: changes of an index of {of[1]:,} items x {of[0]} (ids {of[2][:12]!r}, "
-                f"with those added {of[3][:12]!r}), asked for {here[1]:,} x {here[0]} "
-                f"({here[2][:12]!r}, {here[3][:12]!r}); make the changes again"
-            )
-        for name, expected in card.files.items():
-            check_file(folder / name, expected, "make the changes again")
-        numbers, side, removed = (_read(folder / name) for name in (NUMBERS, SIDE, REMOVED))
-        index = cls(base, numbers, side, removed, card.ids_digest)
-        if why := index._misfit(card):
-            raise ArtifactError(f"{folder}: {why}; make the changes again")
-        if index._probes() != card.probes:
+        empty = replace(cls.over(base), ids_digest=ids_digest)
+        side, probes = read_side(folder, empty._as_side())
+        index = cls(base, side.numbers, side.vectors, side.removed, ids_digest)
+        if index._probes() != probes:
             raise ArtifactError(
                 f"{folder}: answers otherwise than when it was saved: the base is another; make "
                 "the changes again"
             )
         return index
 
-    def _misfit(self, card: _Card) -> str:
-        """What is wrong with arrays that came from files."""
-        for name, array, kind in (
-            (NUMBERS, self.numbers, np.int64),
-            (REMOVED, self.removed, np.int64),
-            (SIDE, self.side, np.float32),
-        ):
-            if array.dtype != kind or array.ndim != (2 if name == SIDE else 1):
-                return f"{name} is {array.dtype} of shape {array.shape}"
-        ascending = all((np.diff(array) > 0).all() for array in (self.numbers, self.removed))
-        within = all(
-            not len(array) or (array[0] >= 0 and array[-1] < card.count)
-            for array in (self.numbers, self.removed)
-        )
-        added = int((self.numbers >= card.base_count).sum())
-        if not ascending or not within or added != card.count - card.base_count:
-            return f"the numbers are not those of {card.count:,} items"
-        try:
-            unit_vectors(self.side, SIDE, dim=card.dim)
-        except DataError as error:
-            return str(error)
-        return "" if len(self.side) == len(self.numbers) else "a vector for each number is expected"
+    def _as_side(self) -> Side:
+        about = len(self.base), self.base.ids_digest, self.ids_digest
+        return Side(self.numbers, self.side, self.removed, *about)
 
     def _probes(self) -> dict[int, tuple[int, ...]]:
         """What some changed items have as neighbours, as they are asked at save and at load."""
@@ -347,20 +290,3 @@ def _best(items: NDArray[np.int32], scores: NDArray[np.float32], k: int) -> TopK
         return blank_top_k(0, k)
     rows, places = np.nonzero(items >= 0)
     return top_k_of_found(rows, items[rows, places], scores[rows, places], len(items), k)
-
-
-def _read_card(path: Path) -> _Card:
-    try:
-        return _Card.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {where}: {first['msg']}; make the changes again") from None
-
-
-def _read(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ArtifactError(f"{path}: {error}; make the changes again") from None
-    return array

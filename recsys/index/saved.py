@@ -6,7 +6,7 @@ is mapped into memory before size and sha256 of every file are those of the card
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.config import IndexConfig
 from recsys.errors import ArtifactError
-from recsys.files import digest_file, read_json, write_json
+from recsys.files import digest_file, digest_json, read_json, write_json
 from recsys.index.effort import Calibration
 from recsys.index.vectors import Vectors
 
@@ -28,15 +28,19 @@ __all__ = [
     "describe_file",
     "open_index",
     "read_card",
+    "read_sealed",
     "read_vectors",
     "write_index",
+    "write_sealed",
 ]
 
 CARD = "index.json"
 VECTORS = "vectors.npy"
+SEAL = "digest"  # of all else that a card says
 PROBES = 5  # items that are asked for their neighbours when an index is saved and when it is loaded
 NEIGHBOURS = 10
 
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
 Neighbours = Callable[[Vectors, int], NDArray[np.int32]]  # queries (q, dim), k -> items (q, k)
 
 
@@ -90,7 +94,7 @@ def write_index(
         files={name: describe_file(folder / name) for name in (VECTORS, *others)},
         probes=dict(zip(probes.tolist(), found.tolist(), strict=True)),
     )
-    write_json(folder / CARD, card.model_dump(mode="json"))
+    write_sealed(folder / CARD, card)
 
 
 def read_card(folder: Path) -> Card:
@@ -99,13 +103,37 @@ def read_card(folder: Path) -> Card:
     Raises:
         ArtifactError: there is no card, or it is not one of ours.
     """
-    path = folder / CARD
+    return read_sealed(folder / CARD, Card, "build the index again")
+
+
+def write_sealed(path: Path, card: BaseModel) -> None:
+    """Write a card with a digest of what it says."""
+    content = card.model_dump(mode="json")
+    write_json(path, content | {SEAL: digest_json(content)})
+
+
+def read_sealed(path: Path, kind: type[AnyCard], again: str) -> AnyCard:
+    """Read a card; one of before there were digests may have none.
+
+    Args:
+        path: of its file.
+        kind: what it must be.
+        again: what to do about one that is not.
+
+    Raises:
+        ArtifactError: there is no card, it is another, or it was altered.
+    """
+    content = read_json(path)
+    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
     try:
-        return Card.model_validate(read_json(path))
+        card = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {where}: {first['msg']}; build the index again") from None
+        raise ArtifactError(f"{path}: {where}: {first['msg']}; {again}") from None
+    if seal is not None and seal != digest_json(content):
+        raise ArtifactError(f"{path}: was altered; {again}")
+    return card
 
 
 def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, ...] = ()) -> Card:

@@ -25,9 +25,11 @@ from suites.index_suite import DIGEST, AnswersSuite
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
+from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.index import Index, build_index
 from recsys.index.live import LiveIndex, vectors_of
+from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 
 ANNOY = IndexConfig(kind="annoy", trees=10)
@@ -141,15 +143,16 @@ def approximate() -> Index:
 def test_few_removed_items_do_not_make_an_approximate_base_look_at_everything() -> None:
     """The base is asked for more than k, not for all that is left."""
     vectors = clustered(3_000, DIM, seed=4)
-    base = build_index(vectors, IndexConfig(recall=0.95), askers=QUERIES)
+    base = ApproximateIndex.build(vectors, IndexConfig(recall=0.95), askers=QUERIES)
     asked: list[bool] = []
 
-    class Watched(type(base)):  # type: ignore[misc]
-        def query(self, queries: Vectors, k: int, **more: Any) -> Any:
+    class Watched(ApproximateIndex):
+        def query(self, queries: Vectors, k: int, **more: Any) -> TopK:
             asked.append(more.get("candidates") is None)
             return super().query(queries, k, **more)
 
-    watched = Watched(*(getattr(base, name) for name in base.__dataclass_fields__))
+    parts = (base.forest, base.vectors, base.calibration, base.config, base.ids_digest)
+    watched = Watched(*parts)
     popular = base.query(QUERIES, 1).items[:, 0]
     live = LiveIndex.over(watched).without(popular)
     found = live.query(QUERIES, 10)
