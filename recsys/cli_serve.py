@@ -81,8 +81,8 @@ def _items(
     if add is not None or remove is not None:
         done = edit_items(bundle, add, remove)
         output.print(
-            f"{escape(str(bundle))}: {done.added:,} items added, {done.replaced:,} replaced, "
-            f"{done.removed:,} removed (change {done.generation:,})",
+            f"{escape(str(bundle))}: items added {done.added:,}, replaced {done.replaced:,}, "
+            f"removed {done.removed:,}; change {done.generation:,}",
             soft_wrap=True,
         )
     if rebuild:

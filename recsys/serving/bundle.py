@@ -4,7 +4,8 @@ It is laid out like a run, so that whatever reads a run reads it too (``recsys s
 ``recsys compare``): ``data/``, ``content/``, ``towers/``, ``index/``, ``encoders/`` (what encoders
 of texts learnt, for the search), ``report/`` (figures and the lists they were measured on, for the
 promotion gate), ``config.toml``, and last ``bundle.json`` with size and sha256 of every file.
-``changes/`` holds what `recsys items` changed since.
+``changes/`` holds what ``recsys items`` changed since: whoever loads a `Bundle` sees it, while what
+reads the folder as a run sees it as it was made.
 """
 
 from dataclasses import dataclass

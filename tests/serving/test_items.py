@@ -216,7 +216,7 @@ def test_a_server_takes_changes_over_without_loading_the_bundle_again(
     assert first["changes"] == {"generation": 0, "added": 0, "replaced": 0, "removed": 0}
     words = ["items", str(bundle), "--add", str(new_items(tmp_path)), "--remove"]
     done = CliRunner().invoke(command_line, [*words, str(ids(tmp_path, 102))])
-    assert done.exit_code == 0 and "2 items added, 0 replaced, 1 removed" in done.output
+    assert done.exit_code == 0 and "items added 2, replaced 0, removed 1" in done.output
     base = service.current.recommender
     with monkeypatch.context() as patch:
         patch.setattr(Recommender, "load", _never)
