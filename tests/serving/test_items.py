@@ -266,7 +266,7 @@ def test_a_damaged_change_is_refused_and_the_old_one_goes_on_serving(
 
 def test_changes_of_another_bundle_are_refused(bundle: Path, tmp_path: Path) -> None:
     edit_items(bundle, new_items(tmp_path))
-    other = copy_of(bundle_of("seed=1"), tmp_path / "other")
+    other = copy_of(bundle_of("newcomers.later=true"), tmp_path / "other")
     shutil.copytree(bundle / "changes", other / "changes")
     with pytest.raises(ArtifactError, match="changes of bundle"):
         Bundle.load(other)

@@ -12,7 +12,7 @@ from recsys.serving.bundle import Bundle
 from recsys.serving.edit import edit_items
 from recsys.serving.rebuild import rebuild
 
-POINTS = 10  # moments at which it is killed
+POINTS = 6  # moments at which it is killed
 # Forks for each moment a child that is killed before it writes for the n-th time: audit events
 # come before every opening, renaming and removing. The last child is not killed.
 WORKER = """
@@ -22,15 +22,19 @@ import signal
 import sys
 from pathlib import Path
 
+import sklearn.feature_extraction.text  # once, and not in every child
+
+from recsys.config import EncoderOptions
+from recsys.content.text.prepare import Preparation
 from recsys.serving.edit import edit_items
 from recsys.serving.rebuild import rebuild
 
-what, folder, points = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-add = folder / "new.csv"
+Preparation.of(EncoderOptions()).words("made ready once")
+points = int(sys.argv[1])
 WATCHED = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "ctypes.dlsym"}
 
 
-def work(bundle, kill_at):
+def work(folder, bundle, kill_at):
     seen = 0
 
     def watch(event, args):
@@ -46,61 +50,81 @@ def work(bundle, kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
-    if what == "edit":
-        edit_items(bundle, add)
+    if folder.name == "edit":
+        edit_items(bundle, folder / "new.csv")
     else:
         rebuild(bundle)
     (folder / "seen.txt").write_text(str(seen))
 
 
-def forked(bundle, kill_at):
+def forked(folder, bundle, kill_at):
     shutil.copytree(folder / "bundle", bundle)
     child = os.fork()
     if child == 0:
-        work(bundle, kill_at)
+        work(folder, bundle, kill_at)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-assert forked(folder / "whole" / "b", 0) == 0
-total = int((folder / "seen.txt").read_text())
-last = range(max(1, total - points // 2), total + 2)  # where names are given, and after all
-moments = sorted({1 + n * total // (points // 2) for n in range(points // 2)} | set(last))
-for moment in moments:
-    code = forked(folder / f"at-{moment}" / "b", moment)
-    print(moment, code, total)
+for folder in map(Path, sys.argv[2:]):
+    assert forked(folder, folder / "whole" / "b", 0) == 0
+    total = int((folder / "seen.txt").read_text())
+    last = range(max(1, total - points), total + 2)  # where names are given, and after all
+    for moment in sorted({1 + n * total // points for n in range(points)} | set(last)):
+        code = forked(folder, folder / f"at-{moment}" / "b", moment)
+        print(folder.name, moment, code, flush=True)
 """
 
 
-@pytest.mark.parametrize("what", ["edit", "rebuild"])
-def test_a_kill_leaves_the_old_or_the_new(what: str, tmp_path: Path) -> None:
+def prepare(folder: Path) -> Path:
     items = pd.DataFrame({"item_id": [1_000, 1_001], "title": KINDS})
-    items.to_csv(tmp_path / "new.csv", index=False)
-    bundle = copy_of(bundle_of(), tmp_path / "bundle")
-    if what == "rebuild":
-        edit_items(bundle, tmp_path / "new.csv")
+    folder.mkdir()
+    items.to_csv(folder / "new.csv", index=False)
+    bundle = copy_of(bundle_of(), folder / "bundle")
+    if folder.name == "rebuild":
+        edit_items(bundle, folder / "new.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[int]]]:
+    """Where it was done, and the moments of the kills of each."""
+    folder = tmp_path_factory.mktemp("killed")
+    folders = [prepare(folder / what) for what in ("edit", "rebuild")]
     done = subprocess.run(
-        [sys.executable, "-c", WORKER, what, str(tmp_path), str(POINTS)],
+        [sys.executable, "-c", WORKER, str(POINTS), *map(str, folders)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2_000:]
-    killed = [list(map(int, line.split())) for line in done.stdout.splitlines()]
-    assert len(killed) >= POINTS - 2 and all(code == -9 for _, code, _ in killed)
-    before, after = Bundle.load(bundle), Bundle.load(tmp_path / "whole" / "b")
+    moments: dict[str, list[int]] = {}
+    for what, moment, code in map(str.split, done.stdout.splitlines()):
+        assert code == "-9"
+        moments.setdefault(what, []).append(int(moment))
+    return folder, moments
+
+
+@pytest.mark.parametrize("what", ["edit", "rebuild"])
+def test_a_kill_leaves_the_old_or_the_new(
+    what: str, killed: tuple[Path, dict[str, list[int]]]
+) -> None:
+    folder, moments = killed[0] / what, killed[1][what]
+    assert len(moments) >= POINTS
+    bundle, add = folder / "bundle", folder / "new.csv"
+    before, after = Bundle.load(bundle), Bundle.load(folder / "whole" / "b")
     found = []
-    for moment, _, _ in killed:
-        survivor = Bundle.load(tmp_path / f"at-{moment}" / "b")
+    for moment in moments:
+        survivor = Bundle.load(folder / f"at-{moment}" / "b")
         assert survivor.digest in (before.digest, after.digest)
         found.append(survivor.digest == before.digest)
-    last = Bundle.load(tmp_path / f"at-{killed[-2][0]}" / "b").recommender()
+    last = Bundle.load(folder / f"at-{moments[-1]}" / "b").recommender()
     pd.testing.assert_frame_equal(last.recommend(["u0"]), after.recommender().recommend(["u0"]))
     assert any(found) and not all(found), "no kill came before, or none after"
     # what was left lying about is no hindrance, and goes
-    folder = tmp_path / f"at-{killed[0][0]}" / "b"
+    first = folder / f"at-{moments[0]}" / "b"
     if what == "edit":
-        edit_items(folder, tmp_path / "new.csv")
-        assert Bundle.load(folder).digest == after.digest
+        edit_items(first, add)
+        assert Bundle.load(first).digest == after.digest
     else:
-        assert rebuild(folder).card.counts == after.card.counts
-    assert {path.name for path in folder.parent.iterdir()} == {"b", ".b.lock"}
+        assert rebuild(first).card.counts == after.card.counts
+    assert {path.name for path in first.parent.iterdir()} == {"b", ".b.lock"}
