@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,15 @@ for folder in map(Path, sys.argv[2:]):
             same = np.array_equal(index.query(queries, right.shape[1]).items, right)
             print("the same" if same else "WRONG", flush=True)
 """
-KINDS = ("exact", "angles", "space", "live")
+KINDS = ("exact", "angles", "space", "live", *(["hnsw"] if find_spec("hnswlib") else []))
 
 
 def built(kind: str, vectors: Vectors) -> Index:
     """An index of each kind that is saved."""
     if kind == "exact":
         return build_index(vectors, IndexConfig(kind="exact"), ids_digest=DIGEST)
+    if kind == "hnsw":
+        return build_index(vectors, IndexConfig(kind="hnsw"), ids_digest=DIGEST)
     index = ApproximateIndex.build(vectors, IndexConfig(trees=6), ids_digest=DIGEST)
     if kind == "live":
         n = len(vectors)

@@ -151,7 +151,7 @@ def test_few_removed_items_do_not_make_an_approximate_base_look_at_everything() 
             asked.append(more.get("candidates") is None)
             return super().query(queries, k, **more)
 
-    parts = (base.forest, base.vectors, base.calibration, base.config, base.ids_digest)
+    parts = (base.proposer, base.vectors, base.calibration, base.config, base.ids_digest)
     watched = Watched(*parts)
     popular = base.query(QUERIES, 1).items[:, 0]
     live = LiveIndex.over(watched).without(popular)
