@@ -18,7 +18,7 @@ from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.data.times import TimeKind
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.index.index import load_index
 from recsys.index.topk import TopK
 from recsys.recommenders.newcomer import somebody_new
