@@ -1,4 +1,4 @@
-"""Commands that bring a run before users: bundle, register, promote, rollback, serve."""
+"""Commands that bring a run before users: bundle, items, register, promote, rollback, serve."""
 
 import importlib.util
 import logging
@@ -33,6 +33,7 @@ def add_serve_commands(app: typer.Typer) -> None:
     """Add them to the command line."""
     for name, command in (
         ("bundle", _bundle),
+        ("items", _items),
         ("register", _register),
         ("promote", _promote),
         ("rollback", _rollback),
@@ -55,6 +56,43 @@ def _bundle(
         f"{size / 1e6:,.1f} MB; next: recsys serve {escape(str(bundle.folder))}",
         soft_wrap=True,
     )
+
+
+def _items(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
+    add: Annotated[
+        Path | None,
+        typer.Option(help="A table like the run's catalogue: items to add, or to replace."),
+    ] = None,
+    remove: Annotated[
+        Path | None, typer.Option(help="A table, or a text file, of item ids to remove.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the bundle afresh with all changes.")
+    ] = False,
+) -> None:
+    """Add, replace or remove a bundle's items; who serves it answers with them soon after."""
+    from recsys.serving.bundle import Bundle
+    from recsys.serving.edit import edit_items
+    from recsys.serving.rebuild import rebuild as build_again
+
+    if add is None and remove is None and not rebuild:
+        raise ConfigError("items: give --add, --remove or --rebuild")
+    if add is not None or remove is not None:
+        done = edit_items(bundle, add, remove)
+        output.print(
+            f"{escape(str(bundle))}: items added {done.added:,}, replaced {done.replaced:,}, "
+            f"removed {done.removed:,}; change {done.generation:,}",
+            soft_wrap=True,
+        )
+    if rebuild:
+        before = Bundle.load(bundle).digest
+        made = build_again(bundle)
+        what = "nothing to build in" if made.digest == before else "built afresh"
+        items = made.card.counts["items"]
+        output.print(
+            f"{escape(str(bundle))}: {what}: {made.card.short}, {items:,} items", soft_wrap=True
+        )
 
 
 def _register(

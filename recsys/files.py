@@ -3,6 +3,7 @@
 A killed process must leave nothing half-made, and a file must be recognisable by its content.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ __all__ = [
     "digest_file",
     "digest_files",
     "digest_json",
+    "locked",
     "read_json",
     "remove_folder",
     "restore_folder",
@@ -29,14 +31,16 @@ __all__ = [
 ]
 
 BLOCK = 1 << 20  # bytes read at a time while hashing
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: paths as they are; swap them
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its place when the block ends well.
 
-    An exception leaves the old ``path`` as it was, and so does a kill, but for the moment between
-    the last two renames: then the next call, or `restore_folder`, puts the old one back.
+    An exception leaves the old ``path`` as it was, and so does a kill: the two folders change
+    places in one step. Where the system cannot do that, there are two renames, and a kill between
+    them leaves nothing at ``path`` until the next call, or `restore_folder`, puts the old one back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(path)
@@ -51,10 +55,34 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         remove_folder(partial)
         raise
+    if path.exists() and _exchange(partial, path):
+        remove_folder(partial)  # the old one
+        return
     if path.exists():
         path.rename(old)
     partial.rename(path)
     remove_folder(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places at once; whether the system could (Linux's renameat2)."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, TypeError, AttributeError):  # another system, or an old C library
+        return False
+    done: int = rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return done == 0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock of a name, and hold it; a kill lets it go."""
+    import fcntl  # here: Windows has none
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -228,9 +228,11 @@ def fit_towers(
 
 
 def _has_newcomers(towers: TwoTower, config: NewcomersConfig, rows: Interactions) -> bool:
-    """Whether there are items with content, but without interactions, and users to learn by."""
+    """Whether there are or will be items with content, but no interactions, and who shows how."""
     known = towers.items.known
-    if config.dim == 0 or not ((towers.items.scorable & ~known).any() and known.any()):
+    expected = config.later and bool(towers.content_widths)
+    new = expected or bool((towers.items.scorable & ~known).any())
+    if config.dim == 0 or not (new and known.any()):
         return False
     if (rows.user_counts() > 1).sum() < LEAST_USERS:
         logger.warning(

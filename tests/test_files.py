@@ -1,10 +1,14 @@
 """Files are whole or absent."""
 
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from recsys import files
 from recsys.errors import ArtifactError
 from recsys.files import (
     atomic_file,
@@ -12,6 +16,7 @@ from recsys.files import (
     digest_file,
     digest_files,
     digest_json,
+    locked,
     read_json,
     write_json,
 )
@@ -96,3 +101,44 @@ def test_two_writers_of_a_folder_do_not_touch_each_others(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="failed"), atomic_folder(path) as partial:
         raise ValueError("failed")
     assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "run"]
+
+
+def test_a_folder_and_the_new_one_change_places_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Linux's renameat2 there is no moment without the folder; without it all goes as well."""
+    target = tmp_path / "made"
+    missed = []
+    rename = Path.rename
+
+    def watched(path: Path, to: Path) -> Path:
+        done = rename(path, to)
+        missed.append(not target.exists())
+        return done
+
+    monkeypatch.setattr(Path, "rename", watched)
+    for number, system in enumerate(("linux", "other"), 1):
+        if system == "other":
+            monkeypatch.setattr(files, "_exchange", lambda *_: False)
+        for text in ("old", "new"):
+            with atomic_folder(target) as folder:
+                (folder / "one").write_text(text)
+        assert (target / "one").read_text() == "new"
+        assert [path.name for path in tmp_path.iterdir()] == ["made"]
+        assert any(missed) == (number == 2) or sys.platform != "linux"
+
+
+def test_a_lock_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    order = []
+
+    def wait() -> None:
+        with locked(tmp_path / "b"):
+            order.append("second")
+
+    with locked(tmp_path / "b"):
+        other = threading.Thread(target=wait)  # flock is of the opened file, so threads wait too
+        other.start()
+        time.sleep(0.05)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]

@@ -86,6 +86,7 @@ class NewcomersConfig(Section):
     profile: float = Field(
         default=0.5, gt=0
     )  # what the taste of years counts beside the towers' view of a history
+    later: bool = False  # learnt even if all items have interactions: for those added later
 
 
 class UpdateConfig(Section):

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.config import ContentConfig
-from recsys.content.columns import labels, number_rows, paths, texts
+from recsys.content.columns import delimiters_of, labels, number_rows, paths, texts
 from recsys.content.encoder import MISSING, ContentBlock, Encoded, Encoder
 from recsys.content.encoders import ENCODERS, check_encoder, encoder_family, make_encoder
 from recsys.content.family import Modality, Wanted
@@ -30,6 +30,7 @@ __all__ = [
     "Catalogue",
     "check_tables",
     "content_blocks",
+    "contents_of",
     "encoder_of",
     "reduction_file",
 ]
@@ -177,7 +178,7 @@ def encoder_of(
     encoder_name = str(config.encoder)
     modality = encoder_family(encoder_name).modality
     folder = config.folder or catalogue.folder
-    contents = _contents(modality, catalogue.items[list(config.columns)], folder)
+    contents = contents_of(modality, catalogue.items[list(config.columns)], folder)
     wanted = Wanted(
         device=device,
         options=config.options,
@@ -187,13 +188,22 @@ def encoder_of(
     return make_encoder(encoder_name, wanted), contents
 
 
-def _contents(modality: Modality, columns: pd.DataFrame, folder: Path) -> Sequence[Any]:
-    """What encoders of a modality read, one content an item."""
+def contents_of(
+    modality: Modality, columns: pd.DataFrame, folder: Path, like: pd.DataFrame | None = None
+) -> Sequence[Any]:
+    """What encoders of a modality read, one content an item.
+
+    Args:
+        modality: of the encoder.
+        columns: one row an item.
+        folder: where relative paths begin.
+        like: the same columns of other items, which say how cells are delimited; None: these.
+    """
     match modality:
         case "text":
             return texts(columns)
         case "categories":
-            return labels(columns)
+            return labels(columns, None if like is None else delimiters_of(like))
         case "numbers":
             return number_rows(columns)
         case "image" | "audio":

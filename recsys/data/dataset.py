@@ -22,7 +22,7 @@ from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.files import read_json, write_json
 
-__all__ = ["Counts", "Dataset", "TimeKind"]
+__all__ = ["Counts", "Dataset", "TimeKind", "load_items"]
 
 INTERACTIONS, USERS, ITEMS = "interactions.parquet", "users.parquet", "items.parquet"
 REJECTED, ABOUT = "rejected.parquet", "dataset.json"
@@ -253,6 +253,8 @@ class Dataset:
             "generated": self.generated,
             "notes": list(self.notes),
         }
+        if self.item_ids.appended:
+            about["appended"] = self.item_ids.appended
         write_json(folder / ABOUT, about)
 
     @classmethod
@@ -269,7 +271,7 @@ class Dataset:
         try:
             return cls(
                 UserIds(user_ids),
-                ItemIds(item_ids),
+                ItemIds(item_ids, appended=about.get("appended", 0)),
                 Interactions(
                     **{name: log[name].to_numpy() for name in LOG_COLUMNS},
                     n_users=about["users"],
@@ -287,6 +289,17 @@ class Dataset:
             )
         except (DataError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder}: its files do not fit together ({error})") from None
+
+
+def load_items(folder: Path) -> tuple[ItemIds, NDArray[np.int64], pd.DataFrame]:
+    """The items of a saved data set, without its log: ids, rows of the catalogue, columns.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
+    appended = read_json(folder / ABOUT).get("appended", 0)
+    return ItemIds(item_ids, appended=appended), catalogue_rows, items
 
 
 def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame) -> None:

@@ -43,16 +43,24 @@ class _Ids:
 
     kind = "id"
 
-    def __init__(self, values: NDArray[Any]) -> None:
-        """Take sorted, distinct ids of shape ``(n,)``, int64 or object (strings).
+    def __init__(self, values: NDArray[Any], *, appended: int = 0) -> None:
+        """Take distinct ids of shape ``(n,)``, int64 or object (strings).
+
+        Args:
+            values: sorted, but for the last ones.
+            appended: how many of the last came later, in any order.
 
         Raises:
             DataError: the ids are not sorted or not distinct.
         """
-        if len(values) > 1 and not bool(np.all(values[1:] > values[:-1])):
+        first = values[: len(values) - appended]
+        if len(first) > 1 and not bool(np.all(first[1:] > first[:-1])):
             raise DataError(f"{self.kind}s must be sorted and distinct; build them with of()")
         self._values = values
+        self.appended = appended
         self._index = pd.Index(values)
+        if appended and not self._index.is_unique:
+            raise DataError(f"{self.kind}s must be distinct")
 
     @classmethod
     def of(cls, *columns: NDArray[Any]) -> Self:
@@ -69,6 +77,28 @@ class _Ids:
     def __repr__(self) -> str:
         kind = "integer" if self.is_integer else "text"
         return f"{type(self).__name__}({len(self):,} {kind} ids)"
+
+    def with_more(self, ids: Iterable[Any]) -> Self:
+        """These ids with new ones after them: nobody's number changes.
+
+        Raises:
+            DataError: one is known already or comes twice, or these ids are integers and one is
+                not.
+        """
+        more = list(ids)
+        if self.is_integer:
+            text = pd.Series(more, dtype=object).astype(str)
+            wrong = np.flatnonzero(~text.str.fullmatch(CANONICAL_INTEGER).to_numpy(dtype=bool))
+            if len(wrong):
+                raise DataError(
+                    f"{self.kind} {more[wrong[0]]!r} is no integer, as the {len(self):,} known are"
+                )
+            values = np.array([int(printed) for printed in text], dtype=np.int64)
+        else:
+            values = np.array([str(one) for one in more], dtype=object)
+        return type(self)(
+            np.concatenate([self._values, values]), appended=self.appended + len(values)
+        )
 
     @property
     def values(self) -> NDArray[Any]:

@@ -72,6 +72,11 @@ class Ragged:
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
         return self.at(indptr, np.repeat(starts, lengths) + within)
 
+    def where(self, which: NDArray[np.bool_]) -> "Ragged":
+        """Each row without the values that a mask ``(n_values,)`` leaves out."""
+        counts = np.bincount(self.row_numbers[which], minlength=len(self))
+        return self.at(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), which)
+
     def last(self, n: int) -> "Ragged":
         """The last ``n`` values of each row."""
         within_from_end = np.repeat(self.indptr[1:], self.lengths) - np.arange(len(self.values))

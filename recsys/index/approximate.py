@@ -170,7 +170,10 @@ class ApproximateIndex:
         if card.calibration is None:
             raise ArtifactError(f"{folder}: not calibrated; build the index again")
         vectors = read_vectors(folder, card)
-        proposer = _load_proposer(folder, card, card.calibration)
+        try:
+            proposer = _load_proposer(folder, card, card.calibration)
+        except (OSError, ValueError, RuntimeError) as error:  # of numpy, Annoy and hnswlib
+            raise ArtifactError(f"{folder}: {error}; build the index again") from None
         index = cls(proposer, vectors, card.calibration, card.config, card.ids_digest)
         check_answers(folder, card, vectors, index._neighbours)
         return index

@@ -6,7 +6,7 @@ is mapped into memory before size and sha256 of every file are those of the card
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.config import IndexConfig
 from recsys.errors import ArtifactError
-from recsys.files import digest_file, read_json, write_json
+from recsys.files import digest_file, digest_json, read_json, write_json
 from recsys.index.effort import Calibration
 from recsys.index.vectors import Vectors
 
@@ -22,18 +22,25 @@ __all__ = [
     "CARD",
     "VECTORS",
     "Card",
+    "FileCard",
     "check_answers",
+    "check_file",
+    "describe_file",
     "open_index",
     "read_card",
+    "read_sealed",
     "read_vectors",
     "write_index",
+    "write_sealed",
 ]
 
 CARD = "index.json"
 VECTORS = "vectors.npy"
+SEAL = "digest"  # of all else that a card says
 PROBES = 5  # items that are asked for their neighbours when an index is saved and when it is loaded
 NEIGHBOURS = 10
 
+AnyCard = TypeVar("AnyCard", bound=BaseModel)
 Neighbours = Callable[[Vectors, int], NDArray[np.int32]]  # queries (q, dim), k -> items (q, k)
 
 
@@ -84,10 +91,10 @@ def write_index(
         calibration=calibration,
         config=config,
         ids_digest=ids_digest,
-        files={name: _describe(folder / name) for name in (VECTORS, *others)},
+        files={name: describe_file(folder / name) for name in (VECTORS, *others)},
         probes=dict(zip(probes.tolist(), found.tolist(), strict=True)),
     )
-    write_json(folder / CARD, card.model_dump(mode="json"))
+    write_sealed(folder / CARD, card)
 
 
 def read_card(folder: Path) -> Card:
@@ -96,13 +103,37 @@ def read_card(folder: Path) -> Card:
     Raises:
         ArtifactError: there is no card, or it is not one of ours.
     """
-    path = folder / CARD
+    return read_sealed(folder / CARD, Card, "build the index again")
+
+
+def write_sealed(path: Path, card: BaseModel) -> None:
+    """Write a card with a digest of what it says."""
+    content = card.model_dump(mode="json")
+    write_json(path, content | {SEAL: digest_json(content)})
+
+
+def read_sealed(path: Path, kind: type[AnyCard], again: str) -> AnyCard:
+    """Read a card; one of before there were digests may have none.
+
+    Args:
+        path: of its file.
+        kind: what it must be.
+        again: what to do about one that is not.
+
+    Raises:
+        ArtifactError: there is no card, it is another, or it was altered.
+    """
+    content = read_json(path)
+    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
     try:
-        return Card.model_validate(read_json(path))
+        card = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {where}: {first['msg']}; build the index again") from None
+        raise ArtifactError(f"{path}: {where}: {first['msg']}; {again}") from None
+    if seal is not None and seal != digest_json(content):
+        raise ArtifactError(f"{path}: was altered; {again}")
+    return card
 
 
 def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, ...] = ()) -> Card:
@@ -132,7 +163,7 @@ def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, .
             f"{sorted({VECTORS, *others})}; build the index again"
         )
     for name, expected in card.files.items():
-        _check_file(folder / name, expected)
+        check_file(folder / name, expected)
     return card
 
 
@@ -166,17 +197,21 @@ def check_answers(folder: Path, card: Card, vectors: Vectors, neighbours: Neighb
             )
 
 
-def _describe(path: Path) -> FileCard:
+def describe_file(path: Path) -> FileCard:
+    """What a file is now."""
     return FileCard(size=path.stat().st_size, sha256=digest_file(path))
 
 
-def _check_file(path: Path, expected: FileCard) -> None:
+def check_file(path: Path, expected: FileCard, again: str = "build the index again") -> None:
+    """Refuse a file that is not what its card says; ``again`` says what to do then.
+
+    Raises:
+        ArtifactError: it is missing, of another size, or of another content.
+    """
     if not path.is_file():
-        raise ArtifactError(f"{path}: no such file; build the index again")
+        raise ArtifactError(f"{path}: no such file; {again}")
     size = path.stat().st_size
     if size != expected.size:
-        raise ArtifactError(
-            f"{path}: {size:,} bytes, expected {expected.size:,}; build the index again"
-        )
+        raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
     if digest_file(path) != expected.sha256:
-        raise ArtifactError(f"{path}: the content is not what was saved; build the index again")
+        raise ArtifactError(f"{path}: the content is not what was saved; {again}")

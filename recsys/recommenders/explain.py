@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.errors import ConfigError, DataError
+from recsys.index.live import LiveIndex, vectors_of
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.explain import Share, adds_up, history_drops, item_shares, user_shares
@@ -82,6 +83,11 @@ def explain(
             f"why: item {str(item_id)!r} has no vector: no training rows and no content; expected "
             "an item that was learnt from, or with content"
         )
+    if isinstance(ranker.index, LiveIndex) and item in ranker.index.numbers:
+        raise DataError(
+            f"why: item {str(item_id)!r} was added or changed since the bundle was made; rebuild "
+            "the bundle first (`recsys items BUNDLE --rebuild`)"
+        )
     if towers.newcomers is not None and not towers.items.known[item]:
         raise DataError(
             f"why: item {str(item_id)!r} was not learnt from: its content is placed beside the "
@@ -92,10 +98,10 @@ def explain(
     left_out = _left_out(recommender, towers, user_id, history, past)
     users = np.array([user], dtype=np.int32)
     (query,) = towers.user_vectors(users, past_of_user)
-    vector = np.asarray(ranker.index.vectors[item])
+    (vector,) = vectors_of(ranker.index, np.array([item]))
     drops = history_drops(towers, user, past_of_user, left_out, vector)
     liked = np.unique(history[history != item])
-    cosines = np.asarray(ranker.index.vectors[liked]) @ vector
+    cosines = vectors_of(ranker.index, liked) @ vector
     return Explanation(
         user_id=recommender.user_ids.ids(np.array([user])).tolist()[0],
         item_id=recommender.item_ids.ids(np.array([item])).tolist()[0],

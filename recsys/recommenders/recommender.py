@@ -18,7 +18,7 @@ from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.data.times import TimeKind
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.index.index import load_index
 from recsys.index.topk import TopK
 from recsys.recommenders.newcomer import somebody_new
@@ -118,8 +118,7 @@ class Recommender:
         has not been measured, so they are recommended only when ``candidates`` names them.
         """
         if isinstance(self.ranker, TwoTowerRanker):
-            known: NDArray[np.bool_] = self.ranker.towers.items.known.cpu().numpy()
-            return known
+            return self.ranker.learnt
         return np.ones(len(self.item_ids), dtype=np.bool_)
 
     @cached_property
@@ -136,6 +135,11 @@ class Recommender:
             return None
         return Reranker.of(config, self.ranker, self.known, self.rules.items, self.time_kind)
 
+    @cached_property
+    def with_new(self) -> NDArray[np.bool_]:
+        """What is recommended to who asks for new items too: all that has content."""
+        return self.ranker.scorable if isinstance(self.ranker, TwoTowerRanker) else self.offered
+
     def recommend(
         self,
         user_ids: Iterable[Any] | None = None,
@@ -147,6 +151,7 @@ class Recommender:
         exclude: Iterable[Any] = (),
         candidates: Iterable[Any] | None = None,
         where: str | None = None,
+        new_items: bool = False,
     ) -> pd.DataFrame:
         """Return the k best items of each user as a table, best first.
 
@@ -164,6 +169,7 @@ class Recommender:
             candidates: item ids allowed; all that were learnt from when not given.
             where: a condition over the catalogue that items must meet, such as ``"in_stock and
                 price < 20"``; see `recsys.recommenders.expression`.
+            new_items: then also those that were not, but have content.
 
         Returns:
             Columns ``user_id`` (missing for a new user), ``rank`` (from 1), ``item_id`` and
@@ -185,7 +191,9 @@ class Recommender:
             queries,
             k,
             exclude_seen=exclude_seen,
-            candidates=self.allowed(exclude=exclude, candidates=candidates, where=where),
+            candidates=self.allowed(
+                exclude=exclude, candidates=candidates, where=where, new_items=new_items
+            ),
             attributes=attributes,
         )
         return self.table(queries.users, found)
@@ -222,15 +230,17 @@ class Recommender:
         exclude: Iterable[Any] = (),
         candidates: Iterable[Any] | None = None,
         where: str | None = None,
+        new_items: bool = False,
     ) -> NDArray[np.bool_] | None:
         """Turn item ids and conditions into a mask ``(n_items,)``; None: everything is allowed."""
         removed, conditions = (
             list(exclude),
             [c for c in (self.config.where, where) if c is not None],
         )
-        if candidates is None and not removed and not conditions and self.offered.all():
+        offered = self.with_new if new_items else self.offered
+        if candidates is None and not removed and not conditions and offered.all():
             return None
-        mask = self.offered.copy()
+        mask = offered.copy()
         if candidates is not None:
             mask[:] = False
             mask[self.item_ids.numbers(candidates)] = True
@@ -253,6 +263,8 @@ class Recommender:
         if not isinstance(self.ranker, TwoTowerRanker):
             raise ConfigError(f"{self.ranker.name} has no item vectors; similar needs two-tower")
         item = self.item_ids.numbers([item_id])
+        if not self.ranker.there[item[0]]:
+            raise DataError(f"similar: item {str(item_id)!r} was removed")
         found = self.ranker.similar(item, k)
         return self.table(np.array([-1], dtype=np.int32), found).drop(columns="user_id")
 
@@ -276,6 +288,9 @@ class Recommender:
             raise ConfigError(f"predict: {len(asked)} users but {len(items)} items")
         if not isinstance(self.ranker, TwoTowerRanker):
             raise ConfigError(f"{self.ranker.name} predicts no ratings; predict needs two-tower")
+        if len(items) and items.max() >= self.ranker.towers.n_items:
+            added = self.item_ids.values[items.max()]
+            raise DataError(f"predict: item {str(added)!r} was added after the towers learnt")
         users, rows = np.unique(asked, return_inverse=True)
         histories = self.histories.take(users)
         ratings = self.ranker.towers.predict_ratings(users, histories, rows, items)

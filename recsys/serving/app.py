@@ -148,9 +148,10 @@ class _AboutBundle(Collector):
         self.service = service
 
     def collect(self) -> list[Metric]:
-        card = self.service.current.bundle.card
+        bundle = self.service.current.bundle
+        card = bundle.card
         about = InfoMetricFamily("recsys_bundle", "The bundle that answers.")
-        about.add_metric([], {"digest": card.digest, "name": card.name, "made": card.made})
+        about.add_metric([], {"digest": bundle.digest, "name": card.name, "made": card.made})
         swaps = CounterMetricFamily("recsys_swaps", "Bundles swapped in.")
         swaps.add_metric([], self.service.swaps)
         broken = CounterMetricFamily("recsys_swap_failures", "Bundles that could not be used.")

@@ -4,9 +4,10 @@ It is laid out like a run, so that whatever reads a run reads it too (``recsys s
 ``recsys compare``): ``data/``, ``content/``, ``towers/``, ``index/``, ``encoders/`` (what encoders
 of texts learnt, for the search), ``report/`` (figures and the lists they were measured on, for the
 promotion gate), ``config.toml``, and last ``bundle.json`` with size and sha256 of every file.
+``changes/`` holds what ``recsys items`` changed since: whoever loads a `Bundle` sees it, while what
+reads the folder as a run sees it as it was made.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -16,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.config import Config
 from recsys.config_file import load_config
 from recsys.errors import ArtifactError
-from recsys.files import digest_file, digest_json, read_json
+from recsys.files import read_json
 from recsys.recommenders.recommender import Recommender
+from recsys.serving.changes import Changes, newest
+from recsys.serving.described import FileFacts, check_files, digest_of
 
 __all__ = [
     "CARD",
@@ -25,23 +28,11 @@ __all__ = [
     "RANKING",
     "Bundle",
     "BundleCard",
-    "FileFacts",
-    "describe_files",
-    "digest_of",
     "read_bundle_card",
 ]
 
 CARD, ENCODERS = "bundle.json", "encoders"
 RANKING = "report/rankings/two-tower-seed-{}.parquet"
-
-
-class FileFacts(BaseModel):
-    """What a file must be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int  # bytes
-    sha256: str
 
 
 class BundleCard(BaseModel):
@@ -73,10 +64,12 @@ class Bundle:
     Attributes:
         folder: where it lies.
         card: what it says about itself.
+        changes: of its items since it was made, if there were any.
     """
 
     folder: Path
     card: BundleCard
+    changes: Changes | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -90,11 +83,16 @@ class Bundle:
         """
         folder = Path(folder).resolve()
         card = read_bundle_card(folder)
-        for name, expected in card.files.items():
-            _check(folder / name, expected)
+        check_files(folder, card.files, CARD, "copy or make the bundle again")
         if digest_of(card.files) != card.digest:
             raise ArtifactError(f"{folder / CARD}: was altered; make the bundle again")
-        return cls(folder, card)
+        changed = newest(folder)
+        return cls(folder, card, None if changed is None else Changes.load(changed, card.digest))
+
+    @property
+    def digest(self) -> str:
+        """What answers: the bundle with its changes."""
+        return self.card.digest if self.changes is None else self.changes.card.digest
 
     @property
     def config(self) -> Config:
@@ -107,7 +105,8 @@ class Bundle:
         Raises:
             ArtifactError: the files do not belong together.
         """
-        return Recommender.load(self.folder)
+        base = Recommender.load(self.folder)
+        return base if self.changes is None else self.changes.on(base)
 
 
 def read_bundle_card(folder: Path) -> BundleCard:
@@ -125,30 +124,3 @@ def read_bundle_card(folder: Path) -> BundleCard:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ArtifactError(f"{path}: {where}: {first['msg']}; make the bundle again") from None
-
-
-def describe_files(folder: Path) -> dict[str, FileFacts]:
-    """Size and sha256 of every file below a folder, by its name there."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): FileFacts(
-            size=path.stat().st_size, sha256=digest_file(path)
-        )
-        for path in paths
-    }
-
-
-def digest_of(files: Mapping[str, FileFacts]) -> str:
-    """Return the digest of a bundle with these files, as hex."""
-    return digest_json({name: facts.sha256 for name, facts in files.items()})
-
-
-def _check(path: Path, expected: FileFacts) -> None:
-    again = "copy or make the bundle again"
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file, but {CARD} names it; {again}")
-    size = path.stat().st_size
-    if size != expected.size:
-        raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
-    if digest_file(path) != expected.sha256:
-        raise ArtifactError(f"{path}: the content is not what was bundled; {again}")

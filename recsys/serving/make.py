@@ -20,9 +20,8 @@ from recsys.serving.bundle import (
     RANKING,
     Bundle,
     BundleCard,
-    describe_files,
-    digest_of,
 )
+from recsys.serving.described import describe_files, digest_of
 from recsys.serving.search import TextSearch
 from recsys.stages.command import CONFIG_FILE, Command
 from recsys.stages.evaluate import METRICS_FILE, TRUTH

@@ -65,6 +65,9 @@ class Recommend(_Message):
         description="Only items that meet a condition over the catalogue, such as "
         "\"in_stock and price < 20 and 'Drama' in genres\".",
     )
+    new_items: bool = Field(
+        False, strict=True, description="Also items that nobody had taken when it was learnt."
+    )
 
 
 class Why(_Message):
@@ -117,3 +120,4 @@ class Health(BaseModel):
     versions: dict[str, str]
     counts: dict[str, int]
     search: bool
+    changes: dict[str, int] = Field(description="Of the items since the bundle was made.")

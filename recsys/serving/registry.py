@@ -162,7 +162,7 @@ class Registry:
         """The version that is this very bundle."""
         if not self._exists():
             return None
-        asked = f"name = '{self.model}' and tags.`{DIGEST}` = '{bundle.card.digest}'"
+        asked = f"name = '{self.model}' and tags.`{DIGEST}` = '{bundle.digest}'"
         found = self._client.search_model_versions(asked)
         return max((str(one.version) for one in found), key=int, default=None)
 
@@ -195,7 +195,7 @@ class Registry:
                 metadata=bundle.card.model_dump(mode="json", include={"name", "digest", "counts"}),
             )
             found = mlflow.register_model(
-                logged.model_uri, self.model, tags={DIGEST: bundle.card.digest}
+                logged.model_uri, self.model, tags={DIGEST: bundle.digest}
             )
         return str(found.version)
 

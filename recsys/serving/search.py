@@ -1,13 +1,14 @@
 """Items by a text: the encoder that made the bundle's vectors, asked for one more."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.config import Config
 from recsys.config_file import load_config
 from recsys.content.assemble import Catalogue, reduction_file
 from recsys.content.encoder import MISSING, ContentBlock, Encoder
@@ -16,13 +17,16 @@ from recsys.content.saved import load_blocks
 from recsys.content.search import nearest
 from recsys.content.shared_space import query_encoder
 from recsys.content.store import VectorStore
-from recsys.data.dataset import Dataset
+from recsys.data.dataset import load_items
 from recsys.errors import ArtifactError, DataError
 from recsys.serving.bundle import ENCODERS
+from recsys.serving.changes import ItemRows
 from recsys.stages.embed import FITTED_ITEMS
 from recsys.stages.search import asked_content, query_encoder_of
 
-__all__ = ["TextSearch"]
+__all__ = ["LEARNT", "TextSearch", "learnt_catalogue"]
+
+LEARNT = f"{ENCODERS}/catalogue"  # of a bundle that was rebuilt: what encoders had learnt from
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +38,18 @@ class TextSearch:
         encoder: of texts.
         reduction: that the vectors went through, if any.
         block: the items' vectors.
+        changed: items whose content is another now, and those that were added, ascending.
+        beside: their content, a row each.
+        there: which items of ``block`` and of ``beside`` may be found; None: all.
     """
 
     content: str
     encoder: Encoder[Any]
     reduction: Reduction | None
     block: ContentBlock
+    changed: NDArray[np.int64] | None = None
+    beside: ContentBlock | None = None
+    there: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
     @classmethod
     def load(cls, folder: Path, encoders: Mapping[str, str]) -> Self:
@@ -55,18 +65,7 @@ class TextSearch:
         """
         config, content = load_config(folder / "config.toml"), folder / "content"
         name = asked_content(config.content, None, "a text")
-        if not (content / FITTED_ITEMS).is_file():
-            raise ArtifactError(
-                f"{content / FITTED_ITEMS}: no such file; the run is of an old version"
-            )
-        dataset = Dataset.load(folder / "data")
-        catalogue = Catalogue(
-            dataset.items,
-            dataset.item_ids,
-            dataset.catalogue_rows,
-            training=np.load(content / FITTED_ITEMS, allow_pickle=False),
-            folder=folder,
-        )
+        catalogue = learnt_catalogue(folder, config)
         store = VectorStore(folder / ENCODERS)
         encoder = query_encoder_of(config, name, "a text", catalogue, store)
         if query_encoder(str(config.content[name].encoder)) == config.content[name].encoder:
@@ -87,7 +86,50 @@ class TextSearch:
             raise DataError(f"text: {encoded.reasons.get(0, MISSING)}")
         if self.reduction is not None:
             encoded = self.reduction.apply(encoded)
-        return nearest(self.block, encoded.vectors[0], k)
+        query = encoded.vectors[0]
+        here, beside = self.there or (None, None)
+        items, cosines = nearest(self.block, query, k, here)
+        if self.beside is None or self.changed is None:
+            return items, cosines
+        places, more = nearest(self.beside, query, k, beside)
+        items, cosines = np.append(items, self.changed[places]), np.append(cosines, more)
+        best = np.lexsort((items, -cosines))[:k]
+        return items[best], cosines[best]
+
+    def with_changes(self, rows: ItemRows, removed: NDArray[np.int64]) -> Self:
+        """The search over the items as they are now; the encoder is shared.
+
+        Args:
+            rows: items that were added or changed.
+            removed: numbers of items that are found no more.
+        """
+        n = len(self.block.present)
+        here = np.ones(n, dtype=np.bool_)
+        for numbers in (rows.numbers, removed):
+            here[numbers[numbers < n]] = False
+        beside = next((block for block in rows.blocks if block.name == self.content), None)
+        there = here, ~np.isin(rows.numbers, removed)
+        return replace(self, changed=rows.numbers, beside=beside, there=there)
+
+
+def learnt_catalogue(folder: Path, config: Config) -> Catalogue:
+    """The catalogue that a bundle's encoders learnt from, or learn from again.
+
+    Args:
+        folder: of a bundle, or of what becomes one.
+        config: of the run.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    kept = folder / LEARNT
+    data, fitted = (kept, kept) if kept.is_dir() else (folder / "data", folder / "content")
+    if not (fitted / FITTED_ITEMS).is_file():
+        raise ArtifactError(f"{fitted / FITTED_ITEMS}: no such file; the run is of an old version")
+    item_ids, rows, items = load_items(data)
+    training = np.load(fitted / FITTED_ITEMS, allow_pickle=False)
+    files = folder if config.data.items is None else config.data.items.parent
+    return Catalogue(items, item_ids, rows, training=training, folder=files)
 
 
 def _check_same(content: str, here: str, then: str) -> None:

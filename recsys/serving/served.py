@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.ids import ItemIds, UserIds
-from recsys.errors import ConfigError, DataError, RecsysError
+from recsys.errors import ArtifactError, ConfigError, DataError, RecsysError
+from recsys.recommenders.changed import live_index_of, two_towers_of
 from recsys.recommenders.explain import explain
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.bundle import Bundle, read_bundle_card
+from recsys.serving.changes import Changes, newest, read_newest_card
 from recsys.serving.messages import Id, Recommend, Why
 from recsys.serving.search import TextSearch
 from recsys.stages.why import why_json
@@ -49,12 +51,14 @@ class Served:
         recommender: of it.
         search: by texts; None where it cannot be.
         no_search: why not.
+        base: the recommender and the search without what changed in the bundle since it was made.
     """
 
     bundle: Bundle
     recommender: Recommender
     search: TextSearch | None
     no_search: str
+    base: "tuple[Recommender, TextSearch | None]"
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -64,13 +68,30 @@ class Served:
             RecsysError: it is broken, or cannot be used here.
         """
         bundle = Bundle.load(folder)
-        recommender = bundle.recommender()
+        recommender = Recommender.load(bundle.folder)
         recommender.recommend(recommender.user_ids.values[:1], k=1)
         try:
             search, why = TextSearch.load(bundle.folder, bundle.card.encoders), ""
         except RecsysError as error:
             search, why = None, str(error)
-        return cls(bundle, recommender, search, why)
+        bare = cls(bundle, recommender, search, why, (recommender, search))
+        if read_bundle_card(bundle.folder).digest != bundle.card.digest:
+            raise ArtifactError(f"{bundle.folder}: was replaced while it was read; read it again")
+        return bare if bundle.changes is None else bare.with_changes(bundle.changes)
+
+    def with_changes(self, changes: Changes) -> Self:
+        """The same bundle with its items as they are now; nothing else is loaded.
+
+        Raises:
+            ArtifactError: they are not of this bundle.
+        """
+        base, search = self.base
+        now = changes.on(base)
+        now.recommend(now.user_ids.values[:1], k=1)
+        if search is not None:
+            search = search.with_changes(changes.rows, live_index_of(now).removed)
+        bundle = replace(self.bundle, changes=changes)
+        return replace(self, bundle=bundle, recommender=now, search=search)
 
     def recommend(self, asked: Recommend) -> Answer:
         """The best items of a user; see `Recommender.recommend`."""
@@ -93,12 +114,16 @@ class Served:
             exclude=asked.exclude,
             candidates=asked.candidates,
             where=asked.where,
+            new_items=asked.new_items,
         )
         return self._answer(table) | {"user_id": asked.user_id}
 
     def similar(self, item_id: Id, k: int) -> Answer:
         """The items nearest to an item."""
         _check_known(self.recommender.item_ids, [item_id], "item")
+        (number,) = self.recommender.item_ids.numbers([item_id])
+        if not two_towers_of(self.recommender).there[number]:
+            raise NotKnown(f"item: {item_id!r} was removed")
         return self._answer(self.recommender.similar(item_id, k))
 
     def find(self, text: str, k: int) -> Answer:
@@ -116,13 +141,19 @@ class Served:
         _check_known(who.user_ids, [asked.user_id], "user_id")
         _check_known(who.item_ids, [asked.item_id], "item_id")
         found = explain(who, asked.user_id, asked.item_id, past=asked.past, k=asked.k)
-        return why_json(who, found) | {"bundle": self.bundle.card.digest}
+        return why_json(who, found) | {"bundle": self.bundle.digest}
 
     def health(self) -> Answer:
         """What is served."""
         card = self.bundle.card
         facts = card.model_dump(mode="json", include={"name", "made", "versions", "counts"})
-        return {"status": "ok", "bundle": card.digest, "search": self.search is not None, **facts}
+        changes = None if self.bundle.changes is None else self.bundle.changes.card
+        changed = {
+            name: 0 if changes is None else int(getattr(changes, name))
+            for name in ("generation", "added", "replaced", "removed")
+        }
+        found = {"status": "ok", "bundle": self.bundle.digest, "search": self.search is not None}
+        return {**found, **facts, "changes": changed}
 
     def _answer(self, table: pd.DataFrame) -> Answer:
         columns = (table[name].tolist() for name in ("rank", "item_id", "score"))
@@ -131,7 +162,7 @@ class Served:
             {"rank": rank, "item_id": item_id, "title": title, "score": score}
             for rank, item_id, score, title in zip(*columns, titles, strict=True)
         ]
-        return {"bundle": self.bundle.card.digest, "items": items}
+        return {"bundle": self.bundle.digest, "items": items}
 
 
 def _can(field: str, ask: Callable[[], object]) -> None:
@@ -179,21 +210,32 @@ class Service:
         A broken one is told of once, and looked at again the next time: it may still be on its way.
         """
         try:
-            folder = self._find()
-            if read_bundle_card(folder).digest == self.current.bundle.card.digest:
-                return False
-            new = Served.load(folder)
+            new = self._other(self._find())
         except (RecsysError, OSError) as error:
             self._complain(str(error))
             return False
         except Exception as error:  # whatever is wrong with it, the old one goes on serving
             self._complain(f"{type(error).__name__}: {error}")
             return False
+        if new is None:
+            return False
         self.current, old = new, self.current
         self.swaps += 1
         self._complaint = ""
-        logger.info("serving %s instead of %s", new.bundle.card.short, old.bundle.card.short)
+        logger.info("serving %s instead of %s", new.bundle.digest[:12], old.bundle.digest[:12])
         return True
+
+    def _other(self, folder: Path) -> Served | None:
+        """What lies in a folder, if it is not what is served: another bundle, or other items."""
+        folder, now = folder.resolve(), self.current.bundle
+        if read_bundle_card(folder).digest != now.card.digest:
+            return Served.load(folder)
+        changed, card = newest(folder), read_newest_card(folder)
+        if (now.card.digest if card is None else card.digest) == now.digest:
+            return None
+        if changed is None:  # somebody took the changes away
+            return Served.load(folder)
+        return self.current.with_changes(Changes.load(changed, now.card.digest))
 
     def watch(self, every: float) -> threading.Thread:
         """Refresh every so many seconds, and when woken, in a thread of its own."""

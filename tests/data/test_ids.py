@@ -87,3 +87,19 @@ def test_numbers_are_checked() -> None:
 def test_the_digest_tells_ids_apart() -> None:
     assert ItemIds.of(np.array([7, 9])).digest == ItemIds.of(np.array([9, 7, 7])).digest
     assert ItemIds.of(np.array([7, 9])).digest != ItemIds.of(np.array([7, 8])).digest
+
+
+def test_more_ids_keep_the_numbers_of_those_before() -> None:
+    ids = ItemIds.of(np.array([30, 10, 20]))
+    more = ids.with_more(["5", 40]).with_more([1])
+    assert more.values.tolist() == [10, 20, 30, 5, 40, 1] and more.appended == 3
+    assert more.find([10, "5", 1, 7]).tolist() == [0, 3, 5, -1]
+    assert more.digest != ids.digest == ItemIds(more.values[:3]).digest
+    texts = ItemIds.of(np.array(["b", "a"], dtype=object)).with_more([7])
+    assert texts.values.tolist() == ["a", "b", "7"]
+    with pytest.raises(DataError, match="must be distinct"):
+        ids.with_more([20])
+    with pytest.raises(DataError, match="item id 'x' is no integer, as the 3 known are"):
+        ids.with_more([7, "x"])
+    with pytest.raises(DataError, match="sorted and distinct"):
+        ItemIds(np.array([2, 1, 3]), appended=1)

@@ -85,3 +85,10 @@ def test_the_arrays_must_belong_together() -> None:
     for indptr in ([0, 2], [1, 3], [0, 3, 2, 3]):
         with pytest.raises(ValueError, match="indptr"):
             Ragged(np.array(indptr), values)
+
+
+@given(Rows)
+def test_where_drops_values_and_keeps_rows(rows: list[list[int]]) -> None:
+    ragged = Ragged.of(rows)
+    kept = ragged.where(ragged.values % 2 == 0)
+    assert lists(kept) == [[value for value in row if value % 2 == 0] for row in rows]

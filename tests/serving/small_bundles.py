@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from recsys.files import write_json
-from recsys.serving.bundle import CARD, describe_files, digest_of, read_bundle_card
+from recsys.serving.bundle import CARD, read_bundle_card
+from recsys.serving.described import describe_files, digest_of
 from recsys.serving.make import make_bundle
 from recsys.stages.command import Command
 

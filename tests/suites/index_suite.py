@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ArtifactError, DataError
-from recsys.files import digest_files
+from recsys.files import digest_files, digest_json
 from recsys.index.index import Index, build_index, load_index
+from recsys.index.saved import CARD, SEAL
 from recsys.index.vectors import Vectors
 from suites.index_answers import (
     CANDIDATES,
@@ -32,8 +34,14 @@ from suites.index_answers import (
 DIGEST = "digest of the item ids"
 
 
-class IndexSuite:
-    """The contract of ``Index``."""
+def rewrite(folder: Path, card: dict[str, Any], file: str = CARD) -> None:
+    """Write a card as if it had always been so."""
+    content = {name: value for name, value in card.items() if name != SEAL}
+    (folder / file).write_text(json.dumps(content | {SEAL: digest_json(content)}))
+
+
+class AnswersSuite:
+    """What every ``Index`` answers and refuses."""
 
     config: IndexConfig
     exact: bool  # whether answers must be the right ones; else nearly all of them
@@ -192,7 +200,9 @@ class IndexSuite:
         with pytest.raises(ValueError, match="got int64"):
             index.query(QUERIES, 3, candidates=numbers)  # type: ignore[arg-type]
 
-    # on disk
+
+class IndexSuite(AnswersSuite):
+    """The same of a kind that is built at once, and what it is on disk."""
 
     def test_saved_and_loaded(self, index: Index, tmp_path: Path) -> None:
         index.save(tmp_path / "index")
@@ -253,7 +263,7 @@ class IndexSuite:
         index.save(tmp_path)
         card = json.loads((tmp_path / "index.json").read_text())
         card["probes"]["0"][1:3] = card["probes"]["0"][2:0:-1]
-        (tmp_path / "index.json").write_text(json.dumps(card))
+        rewrite(tmp_path, card)
         with pytest.raises(ArtifactError, match=r"nearest to item 0 were .* when saved, now"):
             load_index(tmp_path, ids_digest=DIGEST)
 
@@ -262,13 +272,21 @@ class IndexSuite:
         card = json.loads((tmp_path / "index.json").read_text())
         for name in list(card["files"]):
             files = {other: about for other, about in card["files"].items() if other != name}
-            (tmp_path / "index.json").write_text(json.dumps({**card, "files": files}))
+            rewrite(tmp_path, {**card, "files": files})
             with pytest.raises(ArtifactError, match=r"describes .*, expected .*vectors\.npy"):
                 load_index(tmp_path, ids_digest=DIGEST)
+
+    def test_an_altered_card(self, index: Index, tmp_path: Path) -> None:
+        index.save(tmp_path)
+        card = json.loads((tmp_path / "index.json").read_text())
+        card["config"]["recall"] = 0.5
+        (tmp_path / "index.json").write_text(json.dumps(card))
+        with pytest.raises(ArtifactError, match="was altered"):
+            load_index(tmp_path, ids_digest=DIGEST)
 
     def test_a_card_of_another_version(self, index: Index, tmp_path: Path) -> None:
         index.save(tmp_path)
         card = json.loads((tmp_path / "index.json").read_text())
-        (tmp_path / "index.json").write_text(json.dumps({**card, "schema_version": 3}))
+        rewrite(tmp_path, {**card, "schema_version": 3})
         with pytest.raises(ArtifactError, match="schema_version"):
             load_index(tmp_path, ids_digest=DIGEST)
