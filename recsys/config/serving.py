@@ -58,6 +58,7 @@ class RecommendConfig(Section):
     format: Literal["parquet", "csv", "jsonl"] = "parquet"
     part_users: int = Field(default=100_000, ge=1)  # in one file
     batch_size: int = Field(default=1_024, ge=1)
+    search: Literal["auto", "index", "exact"] = "auto"  # auto: the faster of the two, measured
 
 
 class EvaluationConfig(Section):
