@@ -6,9 +6,10 @@ users, so it has the same bytes whenever, wherever and beside whatever it is mad
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = ["BatchReport", "Spread", "generate", "write_parts"]
 logger = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 # Numbers of parts, and what answers -> what was written, in any order: another way to write parts.
 Spread = Callable[[Sequence[int], Choice], Iterable[Written]]
@@ -100,6 +102,7 @@ def write_parts(
     search: Search = "auto",
     device: torch.device = CPU,
     spread: Spread | None = None,
+    ours: Mapping[str, int] = NOTHING,
 ) -> BatchReport:
     """Write the parts of a job that the journal does not know of, or whose files are not sound.
 
@@ -110,6 +113,7 @@ def write_parts(
         search: what answers; a batch that goes on keeps what it began with.
         device: where user vectors and exact search are computed.
         spread: writes parts elsewhere than in this process.
+        ours: parts of an earlier batch that may be removed, and their sizes.
 
     Raises:
         ConfigError: the place is not the run's own and holds parts of something else.
@@ -120,7 +124,7 @@ def write_parts(
         journal.keep_sound(place)
         choice = Choice(**journal.plan["search"])
     else:
-        _empty(place, journal)
+        _empty(place, journal, ours)
         choice = choose_search(job, search, device)
         journal.begin({"job": job.digest, "search": choice.facts})
     missing = [part for part in range(job.parts) if part not in journal.parts]
@@ -144,11 +148,11 @@ def write_parts(
     return report
 
 
-def _empty(place: Place, journal: Journal) -> None:
-    """Make room for another job; where the user says, only what the journal knows is removed."""
-    known = {one.name for one in journal.parts.values()}
+def _empty(place: Place, journal: Journal, ours: Mapping[str, int]) -> None:
+    """Make room for another job; in a place that the user named, only what is known is removed."""
+    known = dict(ours) | {one.name: one.size for one in journal.parts.values()}
     own = isinstance(place, Folder) and place.path == journal.path.parent
-    strange = [] if own else sorted(place.sizes().keys() - known)
+    strange = [] if own else sorted(dict(place.sizes().items() - known.items()))
     if strange:
         raise ConfigError(
             f"--to {place.name}: holds {strange[0]} and {len(strange) - 1} more parts that are not "

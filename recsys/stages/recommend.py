@@ -1,5 +1,7 @@
 """recommend: towers and index -> DIR/recommendations, everybody's top k."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,12 +9,15 @@ import numpy as np
 
 from recsys.batch.generate import write_parts
 from recsys.batch.job import Job
+from recsys.batch.journal import Written
 from recsys.batch.places import Folder, open_place
+from recsys.batch.search import Choice, with_search
+from recsys.cluster import spread
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.stored_log import StoredLog, dataset_without_log
 from recsys.device import pick_device
-from recsys.files import JOURNAL, write_json
+from recsys.files import JOURNAL, read_json, write_json
 from recsys.index.index import load_index
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
@@ -24,6 +29,7 @@ from recsys.stages.stage import Stage
 from recsys.stages.train import train_stage
 from recsys.stages.wishes import read_exclusions, read_ids
 from recsys.towers.saved import load_towers
+from recsys.tracking import NoTracker
 
 __all__ = ["load_job", "load_recommender", "recommend_stage"]
 
@@ -36,12 +42,16 @@ def recommend_stage(run: Run) -> Stage:
 
     def work(folder: Path) -> dict[str, Any]:
         place = Folder(folder) if wishes.to is None else open_place(wishes.to)
+        device = pick_device(run.config.training.device)
+        elsewhere = _OnRay(run, wishes.to or str(folder), device.type == "cuda")
         report = write_parts(
             load_job(run),
             place,
             folder / JOURNAL,
             search=config.search,
-            device=pick_device(run.config.training.device),
+            device=device,
+            spread=elsewhere if run.engine == "ray" else None,
+            ours=_parts_before(run),
         )
         if wishes.to is not None:
             write_json(folder / ELSEWHERE, {"to": wishes.to, "sizes": place.sizes()})
@@ -65,6 +75,36 @@ def recommend_stage(run: Run) -> Stage:
         work=work,
         resumes=True,
     )
+
+
+@dataclass(frozen=True)
+class _OnRay:
+    """Has parts written by workers that load the models once."""
+
+    run: Run
+    to: str
+    gpu: bool
+
+    def __call__(self, parts: Sequence[int], choice: Choice) -> Iterator[Written]:
+        run = replace(self.run, tracker=NoTracker())
+        load = _LoadWriter(run, self.to, choice.search)
+        for written in spread(load, parts, gpus=float(self.gpu)):
+            yield Written(**written)
+
+
+@dataclass(frozen=True)
+class _LoadWriter:
+    """Is sent to a worker and loads there; the run's folder is where it is here."""
+
+    run: Run
+    to: str
+    search: Literal["index", "exact"]
+
+    def __call__(self) -> Callable[[int], dict[str, Any]]:
+        device = pick_device(self.run.config.training.device)
+        job = with_search(load_job(self.run), self.search, device)
+        place = open_place(self.to)
+        return lambda part: asdict(job.write(part, place))
 
 
 def load_job(run: Run) -> Job:
@@ -93,6 +133,13 @@ def load_job(run: Run) -> Job:
         part_users=config.part_users,
         batch_size=config.batch_size,
     )
+
+
+def _parts_before(run: Run) -> dict[str, int]:
+    """The parts and their sizes that an earlier call has written to the same place elsewhere."""
+    path = run.folder("recommendations") / ELSEWHERE
+    told = read_json(path) if path.is_file() else {"to": None}
+    return dict(told["sizes"]) if told["to"] == run.wishes.to is not None else {}
 
 
 def _history(run: Run) -> Literal["all", "train", "refit"]:

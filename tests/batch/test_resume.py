@@ -121,9 +121,7 @@ def test_the_table_is_what_the_recommender_says(made: Run) -> None:
     )
 
 
-def test_only_what_is_missing_is_made(
-    made: Run, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_is_missing_is_made(made: Run, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     kill_after(20, monkeypatch)
     with pytest.raises(Killed):
         perform(recommend_stage(run))

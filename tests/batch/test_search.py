@@ -50,7 +50,9 @@ def test_a_device_answers_as_exact_search_does(
     index = DeviceIndex(exact.vectors, exact.config, "", device)
     random = np.random.default_rng(3)
     exclude = Ragged.of([random.permutation(N_ITEMS)[: row * 13].tolist() for row in range(30)])
-    options: dict[str, Any] = {"exclude": exclude, "candidates": random.random(N_ITEMS) < 0.5} if filtered else {}
+    options: dict[str, Any] = {}
+    if filtered:
+        options = {"exclude": exclude, "candidates": random.random(N_ITEMS) < 0.5}
     found, expected = index.query(queries, k, **options), exact.query(queries, k, **options)
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
