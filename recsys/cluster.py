@@ -27,7 +27,12 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def spread(
-    load: Load, tasks: Sequence[int], *, workers: int | None = None, gpus: float = 0.0
+    load: Load,
+    tasks: Sequence[int],
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    gpus: float = 0.0,
 ) -> Iterator[Any]:
     """Do tasks on a cluster's workers and yield their results, in the order they are done.
 
@@ -36,7 +41,8 @@ def spread(
     Args:
         load: is sent to the workers; loads what all tasks need.
         tasks: numbers.
-        workers: how many; None: one a core of the cluster, or one a GPU.
+        workers: how many; None: as many as there is room for.
+        threads: that a worker computes with: so many cores are kept for it.
         gpus: that a worker needs, 0 or 1, or a part of one.
 
     Raises:
@@ -46,17 +52,15 @@ def spread(
         return
     ray = _import_ray()
     with _joined(ray, workers):
-        room = ray.cluster_resources().get("GPU" if gpus else "CPU", 0) / (gpus or 1)
-        if room < 1:
-            raise ConfigError(f"--engine ray: the cluster has {ray.cluster_resources()}, no room")
-        size = min(workers or int(room), len(tasks))
+        cpus, room = _room(ray, threads, gpus)
+        size = min(workers or room, len(tasks))
         numbers = ray.data.from_items(list(tasks), override_num_blocks=len(tasks))
         done = numbers.map_batches(
             _Worker,
-            fn_constructor_args=(load, _threads()),
+            fn_constructor_args=(load, threads),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=size),
-            num_cpus=1,
+            num_cpus=cpus,
             num_gpus=gpus,
         )
         for row in done.iter_rows():
@@ -70,7 +74,7 @@ class _Worker:
     def __init__(self, load: Load, threads: int) -> None:
         import torch
 
-        torch.set_num_threads(threads)  # Ray's one would do; the same sums in the same order
+        torch.set_num_threads(threads)
         self.do = load()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -82,10 +86,23 @@ class _Worker:
         }
 
 
-def _threads() -> int:
-    import torch
+def _room(ray: Any, threads: int, gpus: float) -> tuple[int, int]:
+    """The cores to keep for a worker, no more than a machine has, and for how many there is room.
 
-    return torch.get_num_threads()
+    Raises:
+        ConfigError: for none.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = min(threads, int(max(node.get("CPU", 0) for node in nodes)))
+    room = sum(
+        min(node.get("CPU", 0) // cpus, node.get("GPU", 0) // gpus if gpus else float("inf"))
+        for node in nodes
+        if cpus
+    )
+    if room < 1:
+        what = f"a core{' and a GPU' if gpus else ''}"
+        raise ConfigError(f"--engine ray: none of the cluster's {len(nodes)} machines has {what}")
+    return cpus, int(room)
 
 
 def _import_ray() -> Any:

@@ -128,12 +128,12 @@ def _peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
-def report(folder: Path, args: argparse.Namespace) -> None:
+def extrapolate(args: argparse.Namespace) -> None:
     """Measure slices in processes of their own, and extrapolate the longest."""
     found = []
     for share in (5, 2, 1):
         words = [sys.executable, *sys.argv, "--measure", str(args.slice // share)]
-        told = subprocess.run(words, check=True, capture_output=True, text=True)
+        told = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603
         found.append(json.loads(told.stdout.splitlines()[-1]))
         print(found[-1], flush=True)
     last = found[-1]
@@ -172,7 +172,7 @@ def main() -> None:
         started = time.perf_counter()
         make(args.out, args)
         print(f"made in {time.perf_counter() - started:.0f} s", flush=True)
-    report(args.out, args)
+    extrapolate(args)
 
 
 if __name__ == "__main__":

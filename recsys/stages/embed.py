@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
@@ -96,7 +97,8 @@ def _on_ray(run: Run, name: str) -> Spread:
 
     def encode(chunks: Sequence[NDArray[np.intp]]) -> Iterator[dict[str, str]]:
         load = _LoadEncoder(replace(run, tracker=NoTracker()), name, chunks)
-        return spread(load, range(len(chunks)), gpus=gpus)
+        # With as many threads as here the last bits are the same: some models need that.
+        return spread(load, range(len(chunks)), threads=torch.get_num_threads(), gpus=gpus)
 
     return encode
 

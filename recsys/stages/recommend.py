@@ -138,8 +138,8 @@ def load_job(run: Run) -> Job:
 def _parts_before(run: Run) -> dict[str, int]:
     """The parts and their sizes that an earlier call has written to the same place elsewhere."""
     path = run.folder("recommendations") / ELSEWHERE
-    told = read_json(path) if path.is_file() else {"to": None}
-    return dict(told["sizes"]) if told["to"] == run.wishes.to is not None else {}
+    told = read_json(path) if run.wishes.to is not None and path.is_file() else {}
+    return dict(told.get("sizes", {})) if told.get("to") == run.wishes.to else {}
 
 
 def _history(run: Run) -> Literal["all", "train", "refit"]:

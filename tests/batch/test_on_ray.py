@@ -143,7 +143,9 @@ def test_without_ray_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
 def test_chunks_that_are_encoded_elsewhere_are_the_same(tmp_path: Path) -> None:
     """Without a cluster: the chunks in another order, by another store object."""
     contents = [f"{n} songs about {n % 7}" for n in range(600)] + [None, "", "0 songs about 0"]
-    wanted = Wanted(device="cpu", options=EncoderOptions(), contents=contents, keep=tmp_path / "keep")
+    wanted = Wanted(
+        device="cpu", options=EncoderOptions(), contents=contents, keep=tmp_path / "keep"
+    )
     encoder = make_encoder("lsa", wanted)
     here = VectorStore(tmp_path / "here").encode(encoder, contents)
     store = VectorStore(tmp_path / "there")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow.parquet as pq
@@ -70,9 +71,12 @@ def test_a_killed_batch_goes_on_there(
     assert len(open_place(where).sizes()) == 3
     made: list[int] = []
     write = jobs.Job.write
-    monkeypatch.setattr(
-        jobs.Job, "write", lambda self, part, *rest: made.append(part) or write(self, part, *rest)
-    )
+
+    def noted(self: jobs.Job, part: int, *rest: Any) -> object:
+        made.append(part)
+        return write(self, part, *rest)
+
+    monkeypatch.setattr(jobs.Job, "write", noted)
     perform(recommend_stage(asked))
     assert made == [3, 4, 5]
     place = open_place(where)
