@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from recsys import __version__
 from recsys.batch.journal import Written
 from recsys.batch.places import Place
-from recsys.data.ids import ItemIds, UserIds
 from recsys.data.ragged import Ragged
 from recsys.data.stored_log import StoredLog
 from recsys.files import digest_json
@@ -24,6 +23,8 @@ from recsys.recommenders.ranker import Queries
 from recsys.recommenders.recommender import Recommender
 
 __all__ = ["Format", "Job"]
+
+REPEATED = ["user_id", "rank", "item_id"]
 
 Format = Literal["parquet", "csv", "jsonl"]
 
@@ -87,13 +88,18 @@ class Job:
             tell(len(block))
         items = np.concatenate([one.items for one in found])
         scores = np.concatenate([one.scores for one in found])
-        ids = self.recommender.user_ids, self.recommender.item_ids
-        table = _table(*ids, users, TopK(items, scores))
+        user_ids = pa.array(self.recommender.user_ids.ids(users))
+        table = _table(user_ids, self._item_ids, TopK(items, scores))
         name = f"part-{part:05d}.{self.file_format}"
         content = _encode(table, self.file_format)
         place.write(name, content)
         short = int((items[:, -1] < 0).sum())
         return Written(part, name, len(content), len(users), len(table), short)
+
+    @cached_property
+    def _item_ids(self) -> pa.Array:
+        """All of them as a column."""
+        return pa.array(self.recommender.item_ids.values)
 
     def with_histories(self, part: int) -> "Job":
         """The same with a recommender that knows the histories of a part, if none knew them."""
@@ -118,16 +124,16 @@ class Job:
         )
 
 
-def _table(user_ids: UserIds, item_ids: ItemIds, users: NDArray[np.int32], found: TopK) -> pa.Table:
+def _table(user_ids: pa.Array, item_ids: pa.Array, found: TopK) -> pa.Table:
     """The columns ``user_id, rank, item_id, score`` of answers ``(u, k)``; no Python objects."""
-    rows, places = np.nonzero(found.items >= 0)
-    items, numbers = np.unique(found.items[rows, places], return_inverse=True)
+    there = found.items >= 0
+    rows, places = np.divmod(np.flatnonzero(there), found.items.shape[1])
     return pa.table(
         {
-            "user_id": pa.array(user_ids.ids(users)).take(pa.array(rows)),
+            "user_id": user_ids.take(pa.array(rows)),
             "rank": pa.array((places + 1).astype(np.int32)),
-            "item_id": pa.array(item_ids.ids(items)).take(pa.array(numbers)),
-            "score": pa.array(found.scores[rows, places]),
+            "item_id": item_ids.take(pa.array(found.items[there])),
+            "score": pa.array(found.scores[there]),
         }
     )
 
@@ -135,7 +141,8 @@ def _table(user_ids: UserIds, item_ids: ItemIds, users: NDArray[np.int32], found
 def _encode(table: pa.Table, file_format: Format) -> bytes:
     buffer = io.BytesIO()
     if file_format == "parquet":
-        pq.write_table(table, buffer, compression="zstd")
+        # Scores hardly repeat: a dictionary of them would be made in vain.
+        pq.write_table(table, buffer, compression="zstd", use_dictionary=REPEATED)
     elif file_format == "csv":
         table.to_pandas().to_csv(buffer, index=False)
     else:

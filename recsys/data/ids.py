@@ -6,6 +6,7 @@ order. ``UserIds`` and ``ItemIds`` are different types, so that mixing them up i
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -52,7 +53,6 @@ class _Ids:
         if len(values) > 1 and not bool(np.all(values[1:] > values[:-1])):
             raise DataError(f"{self.kind}s must be sorted and distinct; build them with of()")
         self._values = values
-        self._index = pd.Index(values)
 
     @classmethod
     def of(cls, *columns: NDArray[Any]) -> Self:
@@ -85,6 +85,11 @@ class _Ids:
         """The sha256 of all ids in order: what an index must have been built for."""
         text = "\n".join(map(str, self._values.tolist()))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def _index(self) -> "pd.Index[Any]":
+        """Made when an id is first looked for: who only writes ids does without it."""
+        return pd.Index(self._values)
 
     def find(self, ids: Iterable[Any]) -> NDArray[np.int32]:
         """Return the number of each id, shape ``(n,)``, -1 where it is unknown.
