@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, RecsysError
 
 __all__ = ["Load", "spread"]
 
@@ -47,6 +47,7 @@ def spread(
 
     Raises:
         ConfigError: Ray is not installed, or the cluster has no room for a worker.
+        RecsysError: that a worker raised.
     """
     if not len(tasks):
         return
@@ -65,25 +66,41 @@ def spread(
         )
         for row in done.iter_rows():
             logger.debug("task %d is done by process %d", row["task"], row["process"])
-            yield json.loads(row["result"])
+            yield _result(json.loads(row["result"]))
 
 
 class _Worker:
-    """An actor: loads once, then does tasks."""
+    """An actor: loads once, then does tasks. What a user can act on is told, and does not kill."""
 
     def __init__(self, load: Load, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self.do = load()
+        self.load = load
+        self.do: Callable[[int], Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         tasks = [int(task) for task in batch["item"]]
         return {
             "task": tasks,
             "process": [os.getpid()] * len(tasks),
-            "result": [json.dumps(self.do(task)) for task in tasks],
+            "result": [json.dumps(self._told(task)) for task in tasks],
         }
+
+    def _told(self, task: int) -> dict[str, Any]:
+        try:
+            self.do = self.do or self.load()
+            return {"done": self.do(task)}
+        except RecsysError as error:
+            return {"kind": type(error).__name__, "error": str(error)}
+
+
+def _result(told: dict[str, Any]) -> Any:
+    """What a worker told, or its error raised here."""
+    if "error" not in told:
+        return told["done"]
+    kinds = {kind.__name__: kind for kind in RecsysError.__subclasses__()}
+    raise kinds.get(told["kind"], RecsysError)(told["error"])
 
 
 def _room(ray: Any, threads: int, gpus: float) -> tuple[int, int]:

@@ -89,7 +89,8 @@ class _Ids:
     @cached_property
     def _index(self) -> "pd.Index[Any]":
         """Made when an id is first looked for: who only writes ids does without it."""
-        return pd.Index(self._values)
+        index: pd.Index[Any] = pd.Index(self._values)
+        return index
 
     def find(self, ids: Iterable[Any]) -> NDArray[np.int32]:
         """Return the number of each id, shape ``(n,)``, -1 where it is unknown.

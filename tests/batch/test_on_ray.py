@@ -7,19 +7,21 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_runs import USERS, make_run
 
-from recsys.cluster import spread
+from recsys.cluster import _result, _Worker, spread
 from recsys.config import EncoderOptions
 from recsys.content.encoders import make_encoder
 from recsys.content.family import Wanted
 from recsys.content.store import VectorStore
-from recsys.errors import ConfigError
+from recsys.errors import ArtifactError, ConfigError
 from recsys.files import digest_files
 from recsys.stages.recommend import recommend_stage
 from recsys.stages.run import Run
@@ -138,6 +140,18 @@ def test_without_ray_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r'not installed; pip install "recsys\[ray\]"'):
         list(spread(lambda: lambda task: task, range(2)))
+
+
+def test_what_a_worker_finds_wrong_is_one_line_here() -> None:
+    """Not a trace of the cluster's own calls."""
+
+    def load() -> Callable[[int], int]:
+        raise ArtifactError("towers: no such file; run the stage that writes it")
+
+    told = _Worker(load, threads=torch.get_num_threads())({"item": [3]})
+    with pytest.raises(ArtifactError, match="^towers: no such file"):
+        _result(json.loads(told["result"][0]))
+    assert _result({"done": {"part": 3}}) == {"part": 3}
 
 
 def test_chunks_that_are_encoded_elsewhere_are_the_same(tmp_path: Path) -> None:
