@@ -83,6 +83,8 @@ def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Pa
             if begun != unfinished or afresh:
                 remove_folder(begun)
         unfinished.mkdir(exist_ok=True)
+        for half in unfinished.glob("*.partial"):  # a file that was being written
+            half.unlink()
         yield unfinished
         (unfinished / JOURNAL).unlink(missing_ok=True)
         _put(unfinished, path)

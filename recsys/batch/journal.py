@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.batch.places import Place
+from recsys.files import atomic_file, sync
 
 __all__ = ["Journal", "Written"]
 
@@ -61,8 +62,7 @@ class Journal:
     def begin(self, plan: dict[str, Any]) -> None:
         """Start again with another plan; what was noted of parts is forgotten."""
         self.plan, self.parts = plan, {}
-        self.path.unlink(missing_ok=True)
-        self._append(plan)
+        self._write_anew()
 
     def add(self, written: Written) -> None:
         """Note that a part is written."""
@@ -70,21 +70,30 @@ class Journal:
         self._append(asdict(written))
 
     def keep_sound(self, place: Place) -> None:
-        """Forget the parts whose files are not what was noted, and write the rest anew.
+        """Forget the parts whose files are not what was noted.
 
         A file must have its size, and a parquet file must end in a footer with its rows.
         """
         sizes = place.sizes()
-        sound = [one for one in self.parts.values() if _is_sound(one, place, sizes)]
-        self.begin(self.plan)
-        for one in sound:
-            self.add(one)
+        self.parts = {n: one for n, one in self.parts.items() if _is_sound(one, place, sizes)}
+        self._write_anew()  # without the line that a kill has cut, too
+
+    def _write_anew(self) -> None:
+        with atomic_file(self.path) as partial:
+            partial.write_bytes(
+                b"".join(map(_line, [self.plan, *map(asdict, self.parts.values())]))
+            )
+            sync(partial)
 
     def _append(self, value: dict[str, Any]) -> None:
         with self.path.open("ab") as file:
-            file.write(json.dumps(value).encode() + b"\n")
+            file.write(_line(value))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def _is_sound(written: Written, place: Place, sizes: dict[str, int]) -> bool:

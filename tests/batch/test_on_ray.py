@@ -149,7 +149,7 @@ def test_what_a_worker_finds_wrong_is_one_line_here() -> None:
         raise ArtifactError("towers: no such file; run the stage that writes it")
 
     told = _Worker(load, threads=torch.get_num_threads())({"item": [3]})
-    with pytest.raises(ArtifactError, match="^towers: no such file"):
+    with pytest.raises(ArtifactError, match=r"^towers: no such file"):
         _result(json.loads(told["result"][0]))
     assert _result({"done": {"part": 3}}) == {"part": 3}
 

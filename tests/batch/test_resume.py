@@ -135,7 +135,7 @@ def test_only_what_is_missing_is_made(made: Run, run: Run, monkeypatch: pytest.M
     assert perform(recommend_stage(run)).skipped
 
 
-@pytest.mark.parametrize("harm", ["cut", "replaced", "gone", "torn journal"])
+@pytest.mark.parametrize("harm", ["cut", "replaced", "gone", "half a file", "torn journal"])
 def test_parts_that_are_not_whole_are_made_again(
     made: Run, run: Run, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
@@ -149,13 +149,16 @@ def test_parts_that_are_not_whole_are_made_again(
         part.write_bytes(b"x" * part.stat().st_size)
     elif harm == "gone":
         part.unlink()
+    elif harm == "half a file":
+        (unfinished(run) / "..journal.jsonl.1.partial").write_bytes(b"{")
     else:
         journal = unfinished(run) / ".journal.jsonl"
         journal.write_bytes(journal.read_bytes()[:-5])
     monkeypatch.undo()
     begun = kill_after(PARTS, monkeypatch)
     perform(recommend_stage(run))
-    assert begun == [19 if harm == "torn journal" else 7, *range(20, PARTS)]
+    again = {"torn journal": [19], "half a file": []}.get(harm, [7])
+    assert begun == [*again, *range(20, PARTS)]
     assert parts_of(run) == parts_of(made)
 
 
