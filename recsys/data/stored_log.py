@@ -136,9 +136,9 @@ class StoredLog:
 
     def _groups(self, wanted: NDArray[np.bool_]) -> list[int]:
         """The row groups in which a wanted user may have rows."""
-        before = np.concatenate([[0], np.cumsum(wanted)])
-        first, last = self._spans
-        found: list[int] = np.flatnonzero(before[last + 1] > before[first]).tolist()
+        asked, (first, last) = np.flatnonzero(wanted), self._spans
+        inside = np.searchsorted(asked, last, "right") > np.searchsorted(asked, first)
+        found: list[int] = np.flatnonzero(inside).tolist()
         return found
 
     @cached_property
