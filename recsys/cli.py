@@ -35,6 +35,7 @@ from recsys.cli_options import (
     Seeds,
     Verbose,
 )
+from recsys.cli_rerank import add_rerank_command
 from recsys.cli_serve import add_serve_commands
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
@@ -106,15 +107,14 @@ def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     from recsys.content.assemble import check_tables
     from recsys.data.dataset import Dataset
     from recsys.data.fitness import check_fitness
-    from recsys.evaluation.groups import check_columns
     from recsys.evaluation.leaks import split_leaks
-    from recsys.stages.prepare import cut_log
+    from recsys.stages.prepare import check_asked, cut_log
 
     loaded = load_config(config, overrides or ())
     with TemporaryDirectory() as folder:  # what a generator makes is only looked at
         dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
     check_tables(loaded.content, dataset.items)
-    check_columns(loaded.evaluation.slices, dataset, loaded.evaluation.categories)
+    check_asked(loaded, dataset)
     report, leaks = check_fitness(dataset), []
     try:
         parts = cut_log(dataset, loaded.split)
@@ -292,6 +292,9 @@ def _recommend(
         Path | None, typer.Option(help="Items for nobody; or rows of user_id and item_id.")
     ] = None,
     candidates: Annotated[Path | None, typer.Option(help="A file of the items allowed.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='What items must meet: "in_stock and price < 20".')
+    ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv or jsonl.")
     ] = None,
@@ -311,7 +314,7 @@ def _recommend(
     words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
     _one_stage(
         "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
-        users=users, exclude=exclude, candidates=candidates, to=to, engine=engine,
+        users=users, exclude=exclude, candidates=candidates, where=where, to=to, engine=engine,
     )  # fmt: skip
 
 
@@ -337,6 +340,7 @@ add_index_command(app, _one_stage)
 add_evaluate_command(app, _one_stage, _talk)
 add_blend_command(app)
 add_knock_out_command(app, _talk)
+add_rerank_command(app, _talk)
 add_update_command(app, _run)
 add_look_commands(app)
 add_serve_commands(app)

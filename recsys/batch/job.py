@@ -115,13 +115,9 @@ class Job:
 
     def top_k(self, users: NDArray[np.int32]) -> TopK:
         """Rank for users ``(b,)`` whose histories are known, shapes ``(b, k)``."""
-        histories = self.recommender.histories.take(users)
-        seen = histories
-        if self.blocked is not None:
-            seen = histories.beside(self.blocked.take(users))
-        return self.recommender.ranker.top_k(
-            Queries(users, histories), self.k, exclude=seen, candidates=self.candidates
-        )
+        queries = Queries(users, self.recommender.histories.take(users))
+        barred = None if self.blocked is None else self.blocked.take(users)
+        return self.recommender.top_k(queries, self.k, exclude=barred, candidates=self.candidates)
 
 
 def _table(user_ids: pa.Array, item_ids: pa.Array, found: TopK) -> pa.Table:

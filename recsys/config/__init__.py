@@ -22,6 +22,8 @@ from recsys.config.serving import (
     EvaluationConfig,
     IndexConfig,
     RecommendConfig,
+    RerankConfig,
+    RuleConfig,
     TrackingConfig,
 )
 from recsys.config.towers import HistoryEncoder, TowersConfig
@@ -42,6 +44,8 @@ __all__ = [
     "NewcomersConfig",
     "Protocol",
     "RecommendConfig",
+    "RerankConfig",
+    "RuleConfig",
     "Source",
     "SplitConfig",
     "SyntheticConfig",
@@ -78,6 +82,8 @@ class Config(Section):
         rated = self.data.weight is not None or self.data.source in RATED
         if self.training.rating_weight and not rated:
             raise ValueError("training.rating_weight needs ratings: data.weight = COLUMN")
+        if self.recommend.rerank.vectors not in {"towers", *self.content}:
+            raise ValueError('recommend.rerank.vectors: expected "towers" or a [content.NAME]')
         if self.data.source is None and not self.data.interactions:
             if self.split.protocol != "files":
                 raise ValueError("[data] needs interactions = FILE or source = NAME")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.config.section import Section
 
@@ -12,6 +12,8 @@ __all__ = [
     "EvaluationConfig",
     "IndexConfig",
     "RecommendConfig",
+    "RerankConfig",
+    "RuleConfig",
     "TrackingConfig",
 ]
 
@@ -50,6 +52,39 @@ class IndexConfig(Section):
     seed: int = Field(default=0, ge=0, lt=2**31)
 
 
+class RuleConfig(Section):
+    """What some users may get; of several rules that are about a user, all apply."""
+
+    users: str | None = None  # a condition over the users' table; absent: everybody
+    items: str  # a condition over the catalogue
+
+
+class RerankConfig(Section):
+    """What counts beside the score when the k are chosen; all off by default."""
+
+    pool: int = Field(default=100, ge=1)  # best by score, out of which the k are chosen
+    diversity: float = Field(default=0.0, ge=0, le=1)  # weight of unlikeness to what is above
+    vectors: str = "towers"  # by which items are alike; or the NAME of a [content.NAME]
+    dampening: float = Field(default=0.0, ge=0)  # weight against popularity
+    freshness: float = Field(default=0.0, ge=0)  # weight for what is new
+    half_life: float = Field(default=365.0, gt=0)  # days after which it is half as fresh
+    date: str | None = None  # column of the catalogue; absent: when an item was first taken
+    per_category: int | None = Field(default=None, ge=1)  # so many of a category among the k
+    category: str | None = None  # column of the catalogue, with labels
+
+    @model_validator(mode="after")
+    def _has_categories(self) -> "RerankConfig":
+        if self.per_category is not None and self.category is None:
+            raise ValueError("per_category needs category = COLUMN of the catalogue")
+        return self
+
+    @property
+    def active(self) -> bool:
+        """Whether anything counts beside the score."""
+        weights = (self.diversity, self.dampening, self.freshness)
+        return any(weights) or self.per_category is not None
+
+
 class RecommendConfig(Section):
     """Everybody's recommendations."""
 
@@ -59,6 +94,9 @@ class RecommendConfig(Section):
     part_users: int = Field(default=100_000, ge=1)  # in one file
     batch_size: int = Field(default=1_024, ge=1)
     search: Literal["auto", "index", "exact"] = "auto"  # auto: the faster of the two, measured
+    where: str | None = None  # a condition over the catalogue that every item must meet
+    rules: tuple[RuleConfig, ...] = ()  # further ones, of some users
+    rerank: RerankConfig = RerankConfig()
 
 
 class EvaluationConfig(Section):

@@ -47,6 +47,15 @@ class Queries:
     def __len__(self) -> int:
         return len(self.users)
 
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Queries":
+        """Those of the given rows, in the given order."""
+        told = self.attributes
+        if told is not None:
+            told = tuple(
+                ContentBlock(one.name, one.vectors[rows], one.present[rows]) for one in told
+            )
+        return Queries(self.users[rows], self.histories.take(rows), told)
+
     @classmethod
     def known(cls, history: Interactions, users: NDArray[np.integer[Any]]) -> "Queries":
         """Ask for users of the data set, with their rows in ``history``."""

@@ -1,35 +1,36 @@
 """The border of recommending: catalogue ids in, a table of catalogue ids out."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recsys.config import RecommendConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.dataset import Dataset
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
-from recsys.errors import ConfigError, DataError
+from recsys.data.times import TimeKind
+from recsys.errors import ConfigError
 from recsys.index.index import load_index
 from recsys.index.topk import TopK
+from recsys.recommenders.newcomer import somebody_new
 from recsys.recommenders.ranker import Queries, Ranker
+from recsys.recommenders.rerank import RerankedRanker, Reranker
+from recsys.recommenders.rules import Rules
+from recsys.recommenders.saved_config import read_recommend
+from recsys.recommenders.tables import as_table, label_items
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.saved import load_towers
 
-__all__ = ["Recommender", "label_items"]
-
-LONGEST_LABEL = 60  # letters; a catalogue without titles may have long texts
-
-logger = logging.getLogger(__name__)
+__all__ = ["Recommender"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,9 @@ class Recommender:
         known: what each user is known to have taken: it feeds the histories and counts as seen.
         items: the catalogue in item-number order, for showing titles.
         attributes: how attributes of somebody new are read, if the ranker knows any.
+        users: the users' table in user-number order, for rules.
+        config: which items are allowed, for whom, and how lists are re-ranked.
+        time_kind: of the times in ``known``, for re-ranking by age.
     """
 
     ranker: Ranker
@@ -51,6 +55,9 @@ class Recommender:
     known: Interactions
     items: pd.DataFrame
     attributes: UserAttributes = field(default_factory=UserAttributes)
+    users: pd.DataFrame = field(default_factory=pd.DataFrame)
+    config: RecommendConfig = field(default_factory=RecommendConfig)
+    time_kind: TimeKind = "timestamp"
 
     @classmethod
     def load(cls, run: str | Path) -> Self:
@@ -58,6 +65,7 @@ class Recommender:
 
         Raises:
             ArtifactError: a file is missing, damaged, or belongs to another run.
+            ConfigError: a condition in its config cannot be.
         """
         run = Path(run)
         dataset = Dataset.load(run / "data")
@@ -65,7 +73,8 @@ class Recommender:
         towers = load_towers(run / "towers", load_blocks(content), load_user_blocks(content))
         index = load_index(run / "index", ids_digest=dataset.item_ids.digest)
         attributes = UserAttributes.load(content)
-        return cls.of(TwoTowerRanker(towers, index), dataset, attributes=attributes)
+        ranker, config = TwoTowerRanker(towers, index), read_recommend(run)
+        return cls.of(ranker, dataset, attributes=attributes, config=config)
 
     @classmethod
     def of(
@@ -75,11 +84,26 @@ class Recommender:
         known: Interactions | None = None,
         *,
         attributes: UserAttributes | None = None,
+        config: RecommendConfig | None = None,
     ) -> Self:
-        """Join a ranker and a data set; ``known`` is the whole log where nothing else is said."""
-        known = dataset.log if known is None else known
-        attributes = attributes or UserAttributes()
-        return cls(ranker, dataset.user_ids, dataset.item_ids, known, dataset.items, attributes)
+        """Join a ranker and a data set; ``known`` is the whole log where nothing else is said.
+
+        Raises:
+            ConfigError: a condition of the config cannot be, or re-ranking lacks what it weighs.
+        """
+        made = cls(
+            ranker,
+            dataset.user_ids,
+            dataset.item_ids,
+            dataset.log if known is None else known,
+            dataset.items,
+            attributes or UserAttributes(),
+            dataset.users,
+            config or RecommendConfig(),
+            dataset.time_kind,
+        )
+        _ = made.rules, made.reranker  # what cannot be is said now
+        return made
 
     @cached_property
     def histories(self) -> Ragged:
@@ -98,6 +122,20 @@ class Recommender:
             return known
         return np.ones(len(self.item_ids), dtype=np.bool_)
 
+    @cached_property
+    def rules(self) -> Rules:
+        """Which items are allowed, and for whom."""
+        users = self.users if len(self.users) else pd.DataFrame(index=range(len(self.user_ids)))
+        return Rules.of(self.config, self.items, users)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """What chooses out of longer lists, if anything does."""
+        config = self.config.rerank
+        if not config.active:
+            return None
+        return Reranker.of(config, self.ranker, self.known, self.rules.items, self.time_kind)
+
     def recommend(
         self,
         user_ids: Iterable[Any] | None = None,
@@ -108,41 +146,47 @@ class Recommender:
         exclude_seen: bool = True,
         exclude: Iterable[Any] = (),
         candidates: Iterable[Any] | None = None,
+        where: str | None = None,
     ) -> pd.DataFrame:
         """Return the k best items of each user as a table, best first.
+
+        The conditions of ``config`` hold beside those that are asked for here.
 
         Args:
             user_ids: known users; all of them when nobody new is described.
             history: item ids of one new user, oldest first, instead of ``user_ids``; ``[]``: of
                 whom nothing is known.
             attributes: what is known of the new user, such as ``{"age": 30}``, with a history or
-                without: columns that the config's ``[users.NAME]`` tables read.
+                without: columns that the config's ``[users.NAME]`` tables or its rules read.
             k: how many items a user gets, at least 1.
             exclude_seen: leave out what the user has taken already.
             exclude: item ids nobody may get.
             candidates: item ids allowed; all that were learnt from when not given.
+            where: a condition over the catalogue that items must meet, such as ``"in_stock and
+                price < 20"``; see `recsys.recommenders.expression`.
 
         Returns:
             Columns ``user_id`` (missing for a new user), ``rank`` (from 1), ``item_id`` and
-            ``score`` (cosine, for the two towers). A user has fewer than k rows only when fewer
-            than k items are allowed.
+            ``score`` (cosine, for the two towers; it falls from rank to rank unless lists are
+            re-ranked). A user has fewer than k rows only when fewer than k items are allowed.
 
         Raises:
             DataError: a user, or all that is said of a new one, is unknown.
             ConfigError: both ``user_ids`` and a new user are given, an attribute is none that the
-                ranker reads, or k is below 1.
+                ranker or a rule reads, the condition cannot be, or k is below 1.
         """
         described = history is not None or attributes is not None
         if user_ids is not None and described:
             raise ConfigError("recommend: give user_ids, or history and attributes, not both")
         if k < 1:
             raise ConfigError(f"recommend: k = {k}, expected at least 1")
-        queries = self._new_user(history, attributes) if described else self._users(user_ids)
+        queries = self._somebody(history, attributes) if described else self._users(user_ids)
         found = self.top_k(
             queries,
             k,
             exclude_seen=exclude_seen,
-            candidates=self.allowed(exclude=exclude, candidates=candidates),
+            candidates=self.allowed(exclude=exclude, candidates=candidates, where=where),
+            attributes=attributes,
         )
         return self.table(queries.users, found)
 
@@ -152,39 +196,52 @@ class Recommender:
         k: int,
         *,
         exclude_seen: bool = True,
+        exclude: Ragged | None = None,
         candidates: NDArray[np.bool_] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> TopK:
-        """Rank in numbers, shapes ``(b, k)``: what ``recommend`` and batch generation share."""
-        seen = queries.histories if exclude_seen else None
-        return self.ranker.top_k(queries, k, exclude=seen, candidates=candidates)
+        """Rank in numbers, shapes ``(b, k)``: what ``recommend`` and batch generation share.
+
+        Rules and re-ranking apply; ``config.where`` is part of what `allowed` gives. ``exclude``
+        has further item numbers for each query, ``candidates`` is a mask ``(n_items,)``,
+        ``attributes`` are those of one new user; None: as the users' table says.
+        """
+        seen, ranker = queries.histories, self.ranker
+        if exclude_seen:
+            exclude = seen if exclude is None else seen.beside(exclude)
+        if self.reranker is not None:
+            ranker = RerankedRanker(ranker, self.reranker)
+        about = None if attributes is None else self.rules.applying_to(attributes)
+        return self.rules.top_k(
+            ranker, queries, k, exclude=exclude, candidates=candidates, applying=about
+        )
 
     def allowed(
-        self, *, exclude: Iterable[Any] = (), candidates: Iterable[Any] | None = None
+        self,
+        *,
+        exclude: Iterable[Any] = (),
+        candidates: Iterable[Any] | None = None,
+        where: str | None = None,
     ) -> NDArray[np.bool_] | None:
-        """Turn item ids into a mask ``(n_items,)``; None when everything is allowed."""
-        removed = list(exclude)
-        if candidates is None and not removed and self.offered.all():
+        """Turn item ids and conditions into a mask ``(n_items,)``; None: everything is allowed."""
+        removed, conditions = (
+            list(exclude),
+            [c for c in (self.config.where, where) if c is not None],
+        )
+        if candidates is None and not removed and not conditions and self.offered.all():
             return None
         mask = self.offered.copy()
         if candidates is not None:
             mask[:] = False
             mask[self.item_ids.numbers(candidates)] = True
         mask[self.item_ids.numbers(removed)] = False
+        for condition in conditions:
+            mask &= self.rules.allowed(condition)
         return mask
 
     def table(self, users: NDArray[np.int32], found: TopK) -> pd.DataFrame:
         """Write user numbers ``(b,)`` and their answers ``(b, k)`` as a table of ids."""
-        rows, ranks = np.nonzero(found.items >= 0)
-        known = users[rows] >= 0
-        user_ids = pd.Series(self.user_ids.ids(np.where(known, users[rows], 0)))
-        return pd.DataFrame(
-            {
-                "user_id": user_ids.where(known, None) if not known.all() else user_ids,
-                "rank": (ranks + 1).astype(np.int32),
-                "item_id": self.item_ids.ids(found.items[rows, ranks]),
-                "score": found.scores[rows, ranks],
-            }
-        )
+        return as_table(users, found, self.user_ids, self.item_ids)
 
     def similar(self, item_id: Any, k: int = 10) -> pd.DataFrame:
         """Return the k items nearest to one item: columns ``rank``, ``item_id``, ``score``.
@@ -231,43 +288,13 @@ class Recommender:
         return label_items(self.items, self.item_ids.numbers(wanted), wanted)
 
     def _users(self, user_ids: Iterable[Any] | None) -> Queries:
-        everybody = np.arange(len(self.user_ids), dtype=np.int32)
-        users = everybody if user_ids is None else self.user_ids.numbers(user_ids)
+        users = np.arange(len(self.user_ids), dtype=np.int32)
+        if user_ids is not None:
+            users = self.user_ids.numbers(user_ids)
         return Queries(users, self.histories.take(users))
 
-    def _new_user(
+    def _somebody(
         self, history: Sequence[Any] | None, attributes: Mapping[str, Any] | None
     ) -> Queries:
-        history = [] if history is None else history
-        items = self.item_ids.find(history)
-        blocks = None if attributes is None else self.attributes.of_one(attributes)
-        unknown = [item for item, number in zip(history, items, strict=True) if number < 0]
-        told = len(items) > 0 or attributes is not None
-        none_known = len(unknown) == len(items) and not any(b.present.any() for b in blocks or ())
-        if told and none_known:  # whereas somebody of whom nothing is told is anybody
-            first = f" (the first: {unknown[0]!r})" if unknown else ""
-            beside = f" and none of the attributes {dict(attributes)}" if attributes else ""
-            raise DataError(
-                f"recommend: none of the {len(items)} items of the history{first}{beside} is "
-                f"known; expected item ids such as {self.item_ids.values[0]!r}, or [] for somebody "
-                "of whom nothing is known"
-            )
-        if unknown:
-            logger.warning("%d unknown items of a history are skipped: %s", len(unknown), unknown)
-        known = Ragged.of([items[items >= 0].tolist()])
-        return Queries(np.array([-1], dtype=np.int32), known, blocks)
-
-
-def label_items(
-    catalogue: pd.DataFrame, items: NDArray[np.integer[Any]], item_ids: Iterable[Any]
-) -> list[str]:
-    """Call items, numbers ``(n,)``, by title or name, else by their first text, else their id."""
-    texts = [c for c in catalogue.columns if pd.api.types.is_string_dtype(catalogue[c])]
-    column = next((c for c in ("title", "name", *texts) if c in catalogue.columns), None)
-    if column is None:
-        return [str(item_id) for item_id in item_ids]
-    titles = catalogue[column].iloc[items]
-    return [
-        str(item_id) if pd.isna(title) else shorten(str(title), LONGEST_LABEL, placeholder=" ...")
-        for item_id, title in zip(item_ids, titles, strict=True)
-    ]
+        readable = self.rules.user_columns
+        return somebody_new(history or [], attributes, self.item_ids, self.attributes, readable)

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
+from recsys.errors import ConfigError
 from recsys.index.exact import ExactIndex
 from recsys.index.index import Index
 from recsys.index.topk import TopK, top_k_of_scores
+from recsys.index.vectors import Vectors
 from recsys.recommenders.ranker import Abilities, Queries
 from recsys.towers.two_tower import TwoTower
 
@@ -65,9 +67,29 @@ class TwoTowerRanker:
         itself, able = Ragged.of([[int(item)] for item in items]), self.scorable
         if self.towers.newcomers is None:
             return self.index.query(self.index.vectors[items], k, exclude=itself, candidates=able)
-        # Newcomers stand apart from the others in the index: what is like what, the tower knows.
-        alone = ExactIndex.build(self.towers.items_alone())
+        alone = ExactIndex.build(self.likeness)
         return alone.query(alone.vectors[items], k, exclude=itself, candidates=able)
+
+    @cached_property
+    def likeness(self) -> Vectors:
+        """Unit vectors ``(n_items, dim)`` by which items are compared with each other.
+
+        Newcomers stand apart from the others in the index: what is like what, the tower knows.
+        """
+        return self.index.vectors if self.towers.newcomers is None else self.towers.items_alone()
+
+    def content(self, name: str) -> NDArray[np.float32]:
+        """What the item tower reads of a content, ``(n_items, width)``, zeros where it is absent.
+
+        Raises:
+            ConfigError: it reads no content of that name.
+        """
+        names = self.towers.items.block_names
+        if name not in names:
+            raise ConfigError(f"no content {name!r}; the towers read: {', '.join(names) or 'none'}")
+        read = self.towers.items.contents[names.index(name)].get_buffer("content")
+        vectors: NDArray[np.float32] = read.cpu().numpy()
+        return vectors
 
 
 def _fill(found: TopK, rest: NDArray[np.bool_], exclude: Ragged | None) -> TopK:

@@ -20,7 +20,7 @@ from recsys.errors import ArtifactError, RecsysError
 from recsys.serving.answers import DEFAULT_K, LARGEST_K
 from recsys.serving.guards import BodyLimit, Json, Observed, Requests
 from recsys.serving.messages import Failure, Health, Recommend, Recommended, Similar, Why
-from recsys.serving.served import NotKnown, Service
+from recsys.serving.served import Cannot, NotKnown, Service
 
 __all__ = ["Limits", "create_app"]
 
@@ -136,7 +136,9 @@ def _add_failures(app: FastAPI) -> None:
         del request
         if isinstance(error, ArtifactError):  # ours, not the client's
             raise error
-        return Json({"error": str(error)}, status_code=404 if isinstance(error, NotKnown) else 422)
+        fields = {"fields": error.fields} if isinstance(error, Cannot) else {}
+        status = 404 if isinstance(error, NotKnown) else 422
+        return Json({"error": str(error)} | fields, status_code=status)
 
 
 class _AboutBundle(Collector):

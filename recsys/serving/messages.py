@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from recsys.recommenders.expression import LONGEST
 from recsys.serving.answers import DEFAULT_K, LARGEST_K
 
 __all__ = [
@@ -55,6 +56,14 @@ class Recommend(_Message):
     exclude: list[Id] = Field(default=[], max_length=LONGEST_LIST, description="Not these items.")
     candidates: list[Id] | None = Field(
         None, max_length=LONGEST_LIST, description="Only these items."
+    )
+    where: str | None = Field(
+        None,
+        strict=True,
+        min_length=1,
+        max_length=LONGEST,
+        description="Only items that meet a condition over the catalogue, such as "
+        "\"in_stock and price < 20 and 'Drama' in genres\".",
     )
 
 

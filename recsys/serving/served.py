@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.ids import ItemIds, UserIds
-from recsys.errors import DataError, RecsysError
+from recsys.errors import ConfigError, DataError, RecsysError
 from recsys.recommenders.explain import explain
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.bundle import Bundle, read_bundle_card
@@ -19,7 +20,7 @@ from recsys.serving.messages import Id, Recommend, Why
 from recsys.serving.search import TextSearch
 from recsys.stages.why import why_json
 
-__all__ = ["NotKnown", "Served", "Service"]
+__all__ = ["Cannot", "NotKnown", "Served", "Service"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,15 @@ Answer = dict[str, Any]  # json-able
 
 class NotKnown(DataError):
     """A user, item or ability that this bundle does not have."""
+
+
+class Cannot(ConfigError):
+    """A field of a request that this bundle's tables cannot answer."""
+
+    def __init__(self, field: str, why: ConfigError) -> None:
+        """Say which field."""
+        super().__init__(f"{field}: {why}")
+        self.fields = {field: str(why)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +80,10 @@ class Served:
         _check_known(who.item_ids, asked.candidates or [], "candidates")
         if asked.user_id is None and asked.history is None and asked.attributes is None:
             raise DataError("give user_id, or history or attributes of somebody new")
+        if asked.where is not None:
+            _can("where", partial(who.rules.allowed, asked.where))
+        if asked.attributes is not None:
+            _can("attributes", partial(who.rules.applying_to, asked.attributes))
         table = who.recommend(
             None if asked.user_id is None else [asked.user_id],
             history=asked.history,
@@ -78,6 +92,7 @@ class Served:
             exclude_seen=asked.exclude_seen,
             exclude=asked.exclude,
             candidates=asked.candidates,
+            where=asked.where,
         )
         return self._answer(table) | {"user_id": asked.user_id}
 
@@ -117,6 +132,13 @@ class Served:
             for rank, item_id, score, title in zip(*columns, titles, strict=True)
         ]
         return {"bundle": self.bundle.card.digest, "items": items}
+
+
+def _can(field: str, ask: Callable[[], object]) -> None:
+    try:
+        ask()
+    except ConfigError as error:
+        raise Cannot(field, error) from None
 
 
 def _check_known(ids: UserIds | ItemIds, asked: Iterable[Id], field: str) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.config import Config
+from recsys.config import Beyond, Config
 from recsys.content.categories import CategoryEncoder
 from recsys.content.columns import labels
 from recsys.content.encoder import ContentBlock
 from recsys.content.saved import load_blocks
 from recsys.data.dataset import Dataset
+from recsys.data.interactions import Interactions
 from recsys.data.splits import Split
 from recsys.data.tasks import Task
 from recsys.evaluation.aspects import Aspects, measure_beyond
@@ -18,7 +19,7 @@ from recsys.evaluation.table import Results
 from recsys.stages.baselines import RANKINGS
 from recsys.stages.run import Run
 
-__all__ = ["with_beyond"]
+__all__ = ["aspects_of", "with_beyond"]
 
 
 def with_beyond(
@@ -38,13 +39,7 @@ def with_beyond(
         ConfigError: ``evaluation.categories`` is no column of the catalogue.
     """
     config = run.config
-    blocks = load_blocks(run.folder("content"))
-    aspects = Aspects.of(
-        split.learnable(refit=config.split.refit),
-        blocks=blocks,
-        categories=_categories(config, dataset, blocks),
-        measured=config.evaluation.beyond,
-    )
+    aspects = aspects_of(run, dataset, split.learnable(refit=config.split.refit))
     k = max(config.evaluation.ks)
     added: Results = {}
     for model, per_seed in results.items():
@@ -54,6 +49,32 @@ def with_beyond(
             measured = measure_beyond(lists, task, aspects, config.evaluation.ks)
             added.setdefault(model, {})[seed] = {**values, **measured.means}
     return added
+
+
+def aspects_of(
+    run: Run,
+    dataset: Dataset,
+    learnt: Interactions,
+    measured: Sequence[Beyond] | None = None,
+) -> Aspects:
+    """What is known of the items of a run.
+
+    Args:
+        run: of which the content is there.
+        dataset: with the catalogue.
+        learnt: rows that say what is popular.
+        measured: what is wanted; None: as in the config.
+
+    Raises:
+        ConfigError: ``evaluation.categories`` is no column of the catalogue.
+    """
+    blocks = load_blocks(run.folder("content"))
+    return Aspects.of(
+        learnt,
+        blocks=blocks,
+        categories=_categories(run.config, dataset, blocks),
+        measured=run.config.evaluation.beyond if measured is None else measured,
+    )
 
 
 def _categories(

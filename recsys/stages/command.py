@@ -42,6 +42,7 @@ class Command:
         users: Path | None = None,
         exclude: Path | None = None,
         candidates: Path | None = None,
+        where: str | None = None,
         to: str | None = None,
         engine: Engine = "local",
     ) -> Self:
@@ -54,7 +55,7 @@ class Command:
         folder = (out or Path("runs") / config.stem).resolve()
         if to is not None and "://" not in to:
             to = str(Path(to).resolve())
-        wishes = Wishes(users=users, exclude=exclude, candidates=candidates, to=to)
+        wishes = Wishes(users=users, exclude=exclude, candidates=candidates, where=where, to=to)
         numbers = _parse_seeds(seeds, loaded.seed)
         return cls(Run(loaded, folder, numbers, wishes=wishes, engine=engine))
 

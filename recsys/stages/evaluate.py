@@ -16,6 +16,7 @@ from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.evaluation.leaks import Leak
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.ratings import rating_baselines, towers_rmse
+from recsys.evaluation.reranking import components, reranking_markdown
 from recsys.evaluation.table import (
     BEYOND,
     Against,
@@ -28,10 +29,11 @@ from recsys.index.exact import ExactIndex
 from recsys.index.index import load_index
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.baselines import baselines_of, baselines_stage, load_results, save_ranking
-from recsys.stages.beyond import with_beyond
+from recsys.stages.beyond import aspects_of, with_beyond
 from recsys.stages.embed import embed_stage
 from recsys.stages.index import index_stage
 from recsys.stages.prepare import load_data, prepare_stage
+from recsys.stages.reranking import MEASURED, rerank_rows
 from recsys.stages.run import Run
 from recsys.stages.scrutiny import SERVED, check_training, scrutinise
 from recsys.stages.stage import Stage, read_record
@@ -54,16 +56,18 @@ TRUTH = "truth.parquet"
 
 def evaluate_stage(run: Run) -> Stage:
     """Measure the towers of every seed, as served and exactly; write the comparison."""
-    config = run.config
+    config, rerank = run.config, run.config.recommend.rerank
 
     def work(folder: Path) -> dict[str, Any]:
         dataset, split = load_data(run)
         warned = check_training(run, dataset, split)
         task = split.task("test", candidates=config.evaluation.candidates)
         baselines, tried = load_results(run.folder("baselines"))
-        results = {**_towers_results(run, dataset, task, folder), **baselines}
+        rankers = _served(run, dataset) if len(task.users) else {}
+        results = {**_towers_results(run, rankers, dataset, task, folder), **baselines}
         more = {"tuning": tried, "index": read_record(run.folder("index"))["facts"]}
         more |= _ratings(run, split, task)
+        more |= _reranked(run, rankers, dataset, split, task, folder)
         write_report(run, dataset, split, task, results, folder, warned, more=more)
         return {"users": len(task.users), "dropped": task.dropped}
 
@@ -74,7 +78,8 @@ def evaluate_stage(run: Run) -> Stage:
         settings={
             "evaluation": config.evaluation.model_dump(mode="json", exclude={"minimum"}),
             "seeds": list(run.seeds),
-        },
+        }
+        | ({"rerank": rerank.model_dump(mode="json")} if rerank.active else {}),
         reads=(prepare_stage(run), embed_stage(run), baselines_stage(run), *towers),
         files=(),
         work=work,
@@ -168,20 +173,29 @@ def check_evaluation(config: Config) -> None:
         )
 
 
-def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Results:
-    results: Results = {}
+def _served(run: Run, dataset: Dataset) -> dict[int, TwoTowerRanker]:
+    """The towers of each seed as they are served."""
     content = run.folder("content")
     blocks, user_blocks = load_blocks(content), load_user_blocks(content)
+    digest = dataset.item_ids.digest
+    return {
+        seed: TwoTowerRanker(
+            load_towers(run.folder("towers", seed), blocks, user_blocks),
+            load_index(run.folder("index", seed), ids_digest=digest),
+        )
+        for seed in run.seeds
+    }
+
+
+def _towers_results(
+    run: Run, rankers: dict[int, TwoTowerRanker], dataset: Dataset, task: Task, folder: Path
+) -> Results:
+    results: Results = {}
     evaluation = run.config.evaluation
-    for seed in run.seeds if len(task.users) else ():
-        towers = load_towers(run.folder("towers", seed), blocks, user_blocks)
-        served = load_index(run.folder("index", seed), ids_digest=dataset.item_ids.digest)
-        exact = ExactIndex.build(towers.item_vectors())
+    for seed, served in rankers.items():
+        exact = ExactIndex.build(served.towers.item_vectors())
         seconds = read_record(run.folder("towers", seed))["seconds"]
-        for ranker in (
-            TwoTowerRanker(towers, served),
-            TwoTowerRanker(towers, exact, name="two-tower-exact"),
-        ):
+        for ranker in (served, TwoTowerRanker(served.towers, exact, name="two-tower-exact")):
             found = evaluate_ranker(
                 ranker,
                 task,
@@ -193,6 +207,28 @@ def _towers_results(run: Run, dataset: Dataset, task: Task, folder: Path) -> Res
             measured = {**found.means, "fit_seconds": seconds}
             results.setdefault(ranker.name, {})[seed] = measured
     return results
+
+
+def _reranked(
+    run: Run,
+    rankers: dict[int, TwoTowerRanker],
+    dataset: Dataset,
+    split: Split,
+    task: Task,
+    folder: Path,
+) -> dict[str, Any]:
+    """The ``reranking`` of ``metrics.json``; nothing unless ``[recommend.rerank]`` is set."""
+    config = run.config
+    if not config.recommend.rerank.active or not rankers:
+        return {}
+    learnt = split.learnable(refit=config.split.refit)
+    aspects, wanted = (
+        aspects_of(run, dataset, learnt, MEASURED),
+        components(config.recommend.rerank),
+    )
+    rows = rerank_rows(config, dataset, learnt, task, rankers, wanted, aspects)
+    (folder / "reranking.md").write_text(reranking_markdown(rows), encoding="utf-8")
+    return {"reranking": rows}
 
 
 def _ratings(run: Run, split: Split, task: Task) -> dict[str, Any]:

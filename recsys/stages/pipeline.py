@@ -10,7 +10,7 @@ from recsys.stages.baselines import baselines_stage
 from recsys.stages.embed import embed_stage
 from recsys.stages.evaluate import evaluate_stage
 from recsys.stages.index import index_stage
-from recsys.stages.prepare import check_asked_columns, prepare_stage
+from recsys.stages.prepare import check_asked_again, prepare_stage
 from recsys.stages.recommend import recommend_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import RECORD, Record, Stage, inputs_of, is_fresh, perform, read_record
@@ -59,7 +59,7 @@ def perform_stages(
         facts[stage.name] = record.facts
         tell(record)
         if stage.name == "prepare" and record.skipped:  # else it has looked itself
-            check_asked_columns(run)
+            check_asked_again(run)
         if stage.name == "prepare" and run.config.towers.time_gaps:  # not after hours of encoding
             check_times(run.config.towers, Dataset.load(stage.folder).time_kind)
     return facts

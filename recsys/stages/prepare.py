@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from recsys.config import SplitConfig
+from recsys.config import Config, SplitConfig
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split, split
 from recsys.evaluation.groups import check_columns
+from recsys.recommenders.item_facts import item_facts
+from recsys.recommenders.rules import Rules
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage
 
-__all__ = ["check_asked_columns", "cut_log", "load_data", "prepare_stage"]
+__all__ = ["check_asked", "check_asked_again", "cut_log", "load_data", "prepare_stage"]
 
 
 # Arguments of ``split``.
@@ -19,12 +21,12 @@ CUTS = ("protocol", "test_fraction", "validation_fraction", "seed", "folds", "fo
 
 def prepare_stage(run: Run) -> Stage:
     """Read, check and split the log; rejected rows go to ``rejected.parquet``."""
-    data, cut, evaluation = run.config.data, run.config.split, run.config.evaluation
+    data, cut = run.config.data, run.config.split
     unused = ("folds", "fold") if cut.folds == 1 else ()
 
     def work(folder: Path) -> dict[str, Any]:
         dataset = Dataset.from_config(data, cut, folder=folder)
-        check_columns(evaluation.slices, dataset, evaluation.categories)
+        check_asked(run.config, dataset)
         dataset.save(folder)
         parts = cut_log(dataset, cut)
         parts.save(folder)
@@ -74,16 +76,28 @@ def cut_log(dataset: Dataset, config: SplitConfig) -> Split:
     return split(dataset, **config.model_dump(include=set(CUTS)))
 
 
-def check_asked_columns(run: Run) -> None:
-    """Refuse columns that ``evaluation`` names and the prepared data lack: not after training.
+def check_asked(config: Config, dataset: Dataset) -> None:
+    """Refuse columns and conditions that the data cannot answer: not after training.
 
     Raises:
-        ConfigError: there is no such column.
+        ConfigError: ``evaluation`` or ``recommend`` names what is not there.
     """
-    evaluation = run.config.evaluation
-    if evaluation.slices or evaluation.categories is not None:
-        dataset = Dataset.load(run.folder("data"))
-        check_columns(evaluation.slices, dataset, evaluation.categories)
+    evaluation, recommend = config.evaluation, config.recommend
+    check_columns(evaluation.slices, dataset, evaluation.categories)
+    rules = Rules.of(recommend, dataset.items, dataset.users)
+    item_facts(recommend.rerank, dataset.log, rules.items, dataset.time_kind)
+
+
+def check_asked_again(run: Run) -> None:
+    """Ask `check_asked` of data that were prepared before.
+
+    Raises:
+        ConfigError: see there.
+    """
+    config = run.config
+    asked = (config.evaluation.slices, config.evaluation.categories, config.recommend.where)
+    if any(asked) or config.recommend.rules or config.recommend.rerank.active:
+        check_asked(config, Dataset.load(run.folder("data")))
 
 
 def load_data(run: Run) -> tuple[Dataset, Split]:

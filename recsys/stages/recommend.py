@@ -13,6 +13,7 @@ from recsys.batch.journal import Written
 from recsys.batch.places import Folder, open_place
 from recsys.batch.search import Choice, with_search
 from recsys.cluster import spread
+from recsys.config import RerankConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.stored_log import StoredLog, dataset_without_log
@@ -63,7 +64,7 @@ def recommend_stage(run: Run) -> Stage:
         folder=run.folder("recommendations"),
         settings={
             "recommend": config.model_dump(mode="json"),
-            "wishes": {name: str(path) for name, path in vars(wishes).items() if path},
+            "wishes": {name: str(wish) for name, wish in vars(wishes).items() if wish},
         },
         reads=(
             prepare_stage(run),
@@ -108,11 +109,13 @@ class _LoadWriter:
 
 
 def load_job(run: Run) -> Job:
-    """Load what recommends, and read what is asked; histories stay on the disk."""
+    """Load what recommends, and read what is asked; histories stay on the disk where they can."""
     config, wishes = run.config.recommend, run.wishes
     user_names = ("user_id", run.config.data.user)
     item_names = ("item_id", run.config.data.item)
-    recommender = load_recommender(run, log=False)
+    # Rules ask for users' attributes, re-ranking for the whole log: both are in memory then.
+    streamed = not config.rules and config.rerank == RerankConfig()
+    recommender = load_recommender(run, log=not streamed)
     user_ids, item_ids = recommender.user_ids, recommender.item_ids
     nobody, blocked = read_exclusions(
         wishes.exclude, user_ids, item_ids, user_names=user_names, item_names=item_names
@@ -127,8 +130,8 @@ def load_job(run: Run) -> Job:
         users,
         config.k,
         blocked=blocked,
-        candidates=recommender.allowed(exclude=nobody, candidates=allowed),
-        log=StoredLog.open(run.folder("data"), which=_history(run)),
+        candidates=recommender.allowed(exclude=nobody, candidates=allowed, where=wishes.where),
+        log=StoredLog.open(run.folder("data"), which=_history(run)) if streamed else None,
         file_format=config.format,
         part_users=config.part_users,
         batch_size=config.batch_size,
@@ -168,4 +171,10 @@ def load_recommender(run: Run, *, log: bool = True) -> Recommender:
     towers = load_towers(run.folder("towers"), load_blocks(content), load_user_blocks(content))
     index = load_index(run.folder("index"), ids_digest=dataset.item_ids.digest)
     attributes = UserAttributes.load(content)
-    return Recommender.of(TwoTowerRanker(towers, index), dataset, known, attributes=attributes)
+    return Recommender.of(
+        TwoTowerRanker(towers, index),
+        dataset,
+        known,
+        attributes=attributes,
+        config=run.config.recommend,
+    )

@@ -20,12 +20,14 @@ class Wishes:
         users: a file of user ids; everybody when not given.
         exclude: a file of items for nobody, or of users with an item that is not for them.
         candidates: a file of the items that are allowed.
+        where: a condition that items must meet beside those of the config.
         to: where the parts go instead of the run's folder: a path, or a url that fsspec knows.
     """
 
     users: Path | None = None
     exclude: Path | None = None
     candidates: Path | None = None
+    where: str | None = None
     to: str | None = None
 
     @property

@@ -20,7 +20,7 @@ from recsys.content.shared_space import has_texts_beside, query_encoder
 from recsys.content.store import VectorStore
 from recsys.device import pick_device
 from recsys.errors import ConfigError, DataError
-from recsys.recommenders.recommender import label_items
+from recsys.recommenders.tables import label_items
 from recsys.stages.command import CONFIG_FILE
 from recsys.stages.embed import catalogue_of, vector_store
 from recsys.stages.run import Run

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recsys.evaluation.reranking import reranking_table
 from recsys.evaluation.table import Against, comparison_table, trade_off_table
 from recsys.files import read_json
 from recsys.recommenders.recommender import Recommender
@@ -125,6 +126,9 @@ def print_models(report: Mapping[str, Any], console: Console) -> None:
         )
     if (beyond := trade_off_table(results)) is not None:
         console.print(beyond)
+    if "reranking" in report:
+        console.print("\nRe-ranked as [recommend.rerank] says:", markup=False)
+        console.print(reranking_table(report["reranking"]))
     _print_tuning(report["tuning"], console)
     _print_doubts(report, console)
     index = report.get("index")  # a blend has none of its own
