@@ -27,6 +27,7 @@ from recsys.cli_options import (
     AsJson,
     ConfigFile,
     DryRun,
+    EngineName,
     Force,
     Out,
     Overrides,
@@ -221,6 +222,7 @@ def _embed(
     config: ConfigFile,
     overrides: Overrides = None,
     stats: Annotated[bool, typer.Option("--stats", help="Count, and list the unreadable.")] = False,
+    engine: EngineName = "local",
     out: Out = None,
     as_json: AsJson = False,
     dry_run: DryRun = False,
@@ -229,7 +231,10 @@ def _embed(
     verbose: Verbose = False,
 ) -> None:
     """Encode the content of the items."""
-    _one_stage("embed", config, overrides, out, None, as_json, dry_run, force, quiet, verbose)
+    _one_stage(
+        "embed", config, overrides, out, None, as_json, dry_run, force, quiet, verbose,
+        engine=engine,
+    )  # fmt: skip
     if stats and not dry_run and not as_json:  # the json has all that the table shows
         from recsys.stages.command import Command
         from recsys.stages.embed import print_stats
@@ -293,6 +298,10 @@ def _recommend(
     file_format: Annotated[
         str | None, typer.Option("--format", help="parquet, csv or jsonl.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A folder or url for the parts, such as s3://bucket/folder.")
+    ] = None,
+    engine: EngineName = "local",
     out: Out = None,
     seeds: Seeds = None,
     as_json: AsJson = False,
@@ -305,7 +314,7 @@ def _recommend(
     words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
     _one_stage(
         "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
-        users=users, exclude=exclude, candidates=candidates, where=where,
+        users=users, exclude=exclude, candidates=candidates, where=where, to=to, engine=engine,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ __all__ = [
     "AsJson",
     "ConfigFile",
     "DryRun",
+    "EngineName",
     "Force",
     "Out",
     "Overrides",
@@ -26,6 +27,10 @@ Out = Annotated[Path | None, typer.Option(help="The run's folder; runs/CONFIG's 
 Seeds = Annotated[str | None, typer.Option(help="Such as 0,1,2; the first one recommends.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as json.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="ray: workers of RAY_ADDRESS, or of this machine."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Do it even where nothing has changed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]

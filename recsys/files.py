@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic folders, json, digests.
+"""Files that are whole or absent: atomic and resumed folders, json, digests.
 
 A killed process must leave nothing half-made, and a file must be recognisable by its content.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from recsys.errors import ArtifactError
 
 __all__ = [
+    "JOURNAL",
     "atomic_file",
     "atomic_folder",
     "digest_file",
@@ -27,11 +28,14 @@ __all__ = [
     "read_json",
     "remove_folder",
     "restore_folder",
+    "resumed_folder",
+    "sync",
     "write_json",
 ]
 
 BLOCK = 1 << 20  # bytes read at a time while hashing
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: paths as they are; swap them
+JOURNAL = ".journal.jsonl"  # what an unfinished folder knows of itself; none is in a finished one
 
 
 @contextmanager
@@ -44,8 +48,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(path)
-    old = path.with_name(f".{path.name}.old")
-    remove_folder(old)
+    remove_folder(_set_aside(path))
     _remove_leftovers(path)
     # Another process may be writing the same folder: each has a partial one of its own.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -55,12 +58,71 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         remove_folder(partial)
         raise
-    if path.exists() and _exchange(partial, path):
-        remove_folder(partial)  # the old one
+    _put(partial, path)
+
+
+@contextmanager
+def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Path]:
+    """Yield what an unfinished call with the same key left, or an empty folder.
+
+    It takes the place of ``path`` when the block ends well, without its ``JOURNAL``. An exception
+    or a kill leaves it for the next call; what was begun with another key is removed. One process
+    at a time.
+
+    Args:
+        path: of the finished folder.
+        key: of all that the files depend on, hex.
+        afresh: begin with an empty folder all the same.
+
+    Raises:
+        ArtifactError: another process is at it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        restore_folder(path)
+        remove_folder(_set_aside(path))
+        unfinished = path.with_name(f".{path.name}.{key[:16]}.unfinished")
+        for begun in path.parent.glob(f".{path.name}.*.unfinished"):
+            if begun != unfinished or afresh:
+                remove_folder(begun)
+        unfinished.mkdir(exist_ok=True)
+        for half in unfinished.glob("*.partial"):  # a file that was being written
+            half.unlink()
+        yield unfinished
+        (unfinished / JOURNAL).unlink(missing_ok=True)
+        _put(unfinished, path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Lock the folder that ``path`` lies in; the system lets go of it when a process dies."""
+    import fcntl  # here: Windows has none
+
+    opened = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ArtifactError(
+            f"{path}: another process is writing it; wait until it is done, or take another --out"
+        ) from None
+    finally:
+        os.close(opened)
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _put(folder: Path, path: Path) -> None:
+    """Let a folder take the place of ``path``."""
+    if path.exists() and _exchange(folder, path):
+        remove_folder(folder)  # the old one
         return
+    old = _set_aside(path)
     if path.exists():
         path.rename(old)
-    partial.rename(path)
+    folder.rename(path)
     remove_folder(old)
 
 
@@ -77,7 +139,7 @@ def _exchange(one: Path, other: Path) -> bool:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process holds the lock of a name, and hold it; a kill lets it go."""
-    import fcntl  # here: Windows has none
+    import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
@@ -105,7 +167,7 @@ def _is_alive(process: int) -> bool:
 
 def restore_folder(path: Path) -> None:
     """Put back the folder that `atomic_folder` had set aside when it was killed."""
-    old = path.with_name(f".{path.name}.old")
+    old = _set_aside(path)
     if old.exists() and not path.exists():
         old.rename(path)
 
@@ -124,6 +186,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     yield partial
     partial.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def digest_file(path: Path) -> str:

@@ -39,3 +39,26 @@ def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "console", Console(file=file, force_terminal=True))
     list(progress.track(range(3), "encoding", 3))
     assert "3/3" in file.getvalue()
+
+
+def test_a_file_is_told_the_speed_and_the_time_left(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("recsys.progress.time.monotonic", lambda: now[0])
+    with progress.progress_bar("users") as bar:
+        bar.get_time = lambda: now[0]
+        task = bar.add_task("recommending", total=100_000, completed=50_000)
+        for _ in range(8):  # a hundred users a second, after the half that was there already
+            now[0] += 10.0
+            bar.advance(task, 1_000)
+    lines = written.getvalue().splitlines()
+    assert lines[0] == "recommending: 53,000 of 100,000, 100 users/s, 0:07:50 left"
+
+
+def test_a_terminal_is_told_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=file, force_terminal=True, width=120))
+    with progress.progress_bar("users") as bar:
+        bar.advance(bar.add_task("recommending", total=3), 3)
+    assert "users/s" in file.getvalue()

@@ -85,7 +85,7 @@ def test_recommendations(
     recommender.recommend([3, 4], k=2)
     check(asked, 2)
     asked.clear()
-    generate(recommender, tmp_path, k=2)
+    generate(recommender, tmp_path, k=2, search="index")  # auto would ask to measure
     check(asked, 30)
     asked.clear()
     again = Queries.known(dataset.log, np.array([5, 6]))

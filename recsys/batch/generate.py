@@ -1,37 +1,52 @@
-"""Everybody's recommendations, block by block, into part files that appear all at once."""
+"""Everybody's recommendations, part by part, in files that are there whole or not at all.
+
+A killed batch goes on with the parts that are missing. Each part depends on nothing but its own
+users, so it has the same bytes whenever, wherever and beside whatever it is made.
+"""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import torch
 from numpy.typing import NDArray
 
+from recsys.batch.job import Format, Job
+from recsys.batch.journal import Journal, Written
+from recsys.batch.places import Folder, Place
+from recsys.batch.search import Choice, Search, choose_search, with_search
 from recsys.data.ragged import Ragged
+from recsys.errors import ArtifactError, ConfigError
+from recsys.files import JOURNAL
 from recsys.progress import progress_bar
-from recsys.recommenders.ranker import Queries
 from recsys.recommenders.recommender import Recommender
 
-__all__ = ["BatchReport", "Format", "generate"]
+__all__ = ["BatchReport", "Spread", "generate", "write_parts"]
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["parquet", "csv", "jsonl"]
+CPU = torch.device("cpu")
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+# Numbers of parts, and what answers -> what was written, in any order: another way to write parts.
+Spread = Callable[[Sequence[int], Choice], Iterable[Written]]
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What a batch run wrote."""
+    """What a batch wrote, now and before it was killed."""
 
     users: int
     rows: int
     parts: int
     short: int  # users with fewer than k items, because fewer were allowed
-    seconds: float
+    search: dict[str, Any]  # what answered, and the speeds that decided it
+    seconds: float  # of this call
 
 
 def generate(
@@ -45,14 +60,15 @@ def generate(
     file_format: Format = "parquet",
     part_users: int = 100_000,
     batch_size: int = 1_024,
+    search: Search = "auto",
+    device: torch.device = CPU,
 ) -> BatchReport:
     """Write the top k of many users as ``part-00000.parquet``, ... into ``folder``.
 
-    Memory is bounded by a part (``part_users * k`` rows) and a block of ``batch_size`` users.
-
     Args:
         recommender: who gets what.
-        folder: an existing, empty folder; the caller renames it when all is written.
+        folder: an existing folder, empty but for what a killed call with the same arguments left;
+            the caller renames it when all is written.
         k: items per user; what a user has taken already is left out.
         users: user numbers, int32 ``(u,)``; everybody when not given.
         blocked: further items per user never to return, ``n_users`` rows.
@@ -60,50 +76,98 @@ def generate(
         file_format: of the part files.
         part_users: users in one part file.
         batch_size: users ranked at a time.
+        search: what answers; ``"auto"`` measures.
+        device: where user vectors and exact search are computed.
     """
-    started = time.perf_counter()
     if users is None:
         users = np.arange(len(recommender.user_ids), dtype=np.int32)
-    rows = parts = short = 0
-    with progress_bar() as bar:
-        task = bar.add_task("recommending", total=len(users))
-        for start in range(0, len(users), part_users):
-            blocks = []
-            for block in _blocks(users[start : start + part_users], batch_size):
-                table, incomplete = _one_block(recommender, block, k, blocked, candidates)
-                blocks.append(table)
-                short += incomplete
-                bar.advance(task, len(block))
-            part = pd.concat(blocks, ignore_index=True)
-            _write(part, folder / f"part-{parts:05d}.{file_format}", file_format)
-            rows, parts = rows + len(part), parts + 1
-    seconds = time.perf_counter() - started
-    logger.info("%d users, %d rows, %.0f users/s", len(users), rows, len(users) / seconds)
-    return BatchReport(len(users), rows, parts, short, seconds)
+    job = Job(
+        recommender,
+        users,
+        k,
+        blocked=blocked,
+        candidates=candidates,
+        file_format=file_format,
+        part_users=part_users,
+        batch_size=batch_size,
+    )
+    return write_parts(job, Folder(folder), folder / JOURNAL, search=search, device=device)
 
 
-def _blocks(users: NDArray[np.int32], size: int) -> Iterator[NDArray[np.int32]]:
-    for start in range(0, len(users), size):
-        yield users[start : start + size]
+def write_parts(
+    job: Job,
+    place: Place,
+    journal_file: Path,
+    *,
+    search: Search = "auto",
+    device: torch.device = CPU,
+    spread: Spread | None = None,
+    ours: Mapping[str, int] = NOTHING,
+) -> BatchReport:
+    """Write the parts of a job that the journal does not know of, or whose files are not sound.
 
+    Args:
+        job: what is asked.
+        place: where parts are written.
+        journal_file: says what is written; of another job, it and its parts are removed.
+        search: what answers; a batch that goes on keeps what it began with.
+        device: where user vectors and exact search are computed.
+        spread: writes parts elsewhere than in this process.
+        ours: parts of an earlier batch that may be removed, and their sizes.
 
-def _one_block(
-    recommender: Recommender,
-    users: NDArray[np.int32],
-    k: int,
-    blocked: Ragged | None,
-    candidates: NDArray[np.bool_] | None,
-) -> tuple[pd.DataFrame, int]:
-    queries = Queries(users, recommender.histories.take(users))
-    barred = None if blocked is None else blocked.take(users)
-    found = recommender.top_k(queries, k, exclude=barred, candidates=candidates)
-    return recommender.table(users, found), int((found.items < 0).any(axis=1).sum())
-
-
-def _write(table: pd.DataFrame, path: Path, file_format: Format) -> None:
-    if file_format == "parquet":
-        table.to_parquet(path, index=False)
-    elif file_format == "csv":
-        table.to_csv(path, index=False)
+    Raises:
+        ConfigError: the place is not the run's own and holds parts of something else.
+    """
+    started = time.perf_counter()
+    journal = Journal(journal_file)
+    if journal.plan.get("job") == job.digest:
+        journal.keep_sound(place)
+        choice = Choice(**journal.plan["search"])
     else:
-        table.to_json(path, orient="records", lines=True)
+        _empty(place, journal, ours)
+        choice = choose_search(job, search, device)
+        journal.begin({"job": job.digest, "search": choice.facts})
+    missing = [part for part in range(job.parts) if part not in journal.parts]
+    if journal.parts:
+        logger.info("going on: %d of %d parts are written", len(journal.parts), job.parts)
+    with progress_bar("users") as bar:
+        kept = sum(one.users for one in journal.parts.values())
+        task = bar.add_task("recommending", total=len(job.users), completed=kept)
+        if spread is None:
+            told = with_search(job, choice.search, device)
+            for part in missing:
+                journal.add(told.write(part, place, lambda users: bar.advance(task, users)))
+        else:
+            for written in spread(missing, choice):
+                journal.add(written)
+                bar.advance(task, written.users)
+    place.sweep()
+    report = _report(job, journal, choice, time.perf_counter() - started)
+    speed = (len(job.users) - kept) / max(report.seconds, 1e-9)
+    logger.info("%d users, %d rows, %.0f users/s", report.users, report.rows, speed)
+    return report
+
+
+def _empty(place: Place, journal: Journal, ours: Mapping[str, int]) -> None:
+    """Make room for another job; in a place that the user named, only what is known is removed."""
+    known = dict(ours) | {one.name: one.size for one in journal.parts.values()}
+    own = isinstance(place, Folder) and place.path == journal.path.parent
+    strange = [] if own else sorted(dict(place.sizes().items() - known.items()))
+    if strange:
+        raise ConfigError(
+            f"--to {place.name}: holds {strange[0]} and {len(strange) - 1} more parts that are not "
+            "of this batch; choose another folder, or remove them"
+        )
+    place.clear()
+
+
+def _report(job: Job, journal: Journal, choice: Choice, seconds: float) -> BatchReport:
+    parts = journal.parts.values()
+    counts = (sum(getattr(one, name) for one in parts) for name in ("users", "rows", "short"))
+    users, rows, short = counts
+    if users != len(job.users) or len(parts) != job.parts:
+        raise ArtifactError(
+            f"{journal.path}: {users:,} users in {len(parts)} parts, expected {len(job.users):,}; "
+            "recommend again with --force"
+        )
+    return BatchReport(users, rows, len(parts), short, choice.facts, seconds)

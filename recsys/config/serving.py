@@ -93,6 +93,7 @@ class RecommendConfig(Section):
     format: Literal["parquet", "csv", "jsonl"] = "parquet"
     part_users: int = Field(default=100_000, ge=1)  # in one file
     batch_size: int = Field(default=1_024, ge=1)
+    search: Literal["auto", "index", "exact"] = "auto"  # auto: the faster of the two, measured
     where: str | None = None  # a condition over the catalogue that every item must meet
     rules: tuple[RuleConfig, ...] = ()  # further ones, of some users
     rerank: RerankConfig = RerankConfig()

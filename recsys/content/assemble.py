@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from recsys.content.encoders import ENCODERS, check_encoder, encoder_family, mak
 from recsys.content.family import Modality, Wanted
 from recsys.content.reduce import Reduction
 from recsys.content.saved import vectors_file
-from recsys.content.store import StoreReport, VectorStore
+from recsys.content.store import Spread, StoreReport, VectorStore
 from recsys.content.vectors import read_vectors
 from recsys.data.ids import ItemIds
 from recsys.errors import ConfigError, DataError
@@ -105,6 +105,7 @@ def content_blocks(
     *,
     device: str = "cpu",
     out: Path | None = None,
+    spread: Callable[[str], Spread] | None = None,
 ) -> AssembledContent:
     """Encode or read every configured kind of content.
 
@@ -116,6 +117,7 @@ def content_blocks(
         store: where encoded vectors are kept.
         device: ``"cpu"`` or ``"cuda"``, for encoders that compute on one.
         out: a folder for the vectors, which are then mapped from disk; None: in memory.
+        spread: by the name of a table, what has its chunks encoded elsewhere.
 
     Returns:
         Blocks of ``(n_items, dim)`` each, with a report beside each.
@@ -128,7 +130,8 @@ def content_blocks(
     pairs = []
     for name, config in configs.items():
         if config.vectors is None:
-            pairs.append(_encode(name, config, catalogue, store, device, out))
+            elsewhere = None if spread is None else spread(name)
+            pairs.append(_encode(name, config, catalogue, store, device, out, elsewhere))
         else:
             pairs.append(_ready_made(name, config, config.vectors, catalogue, out))
     return AssembledContent(
@@ -217,6 +220,7 @@ def _encode(
     store: VectorStore,
     device: str,
     out: Path | None,
+    spread: Spread | None,
 ) -> tuple[ContentBlock, BlockReport]:
     """A block made by an encoder from columns of the catalogue."""
     started = time.perf_counter()
@@ -229,6 +233,7 @@ def _encode(
             workers=config.workers,
             progress=f"encode {name}",
             out=None if out is None else vectors_file(out, name),
+            spread=spread,
         )
     else:
         encoded = encoder.encode(contents)

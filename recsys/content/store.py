@@ -15,33 +15,31 @@ fixed order and cut in chunks, each encoded on its own. A killed run has written
 what is then missing is cut at the same places.
 """
 
-import hashlib
 import os
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.content.encoder import MISSING, Encoded, Encoder
+from recsys.content.chunks import Keys, Precision, find, folder_name, read, write
+from recsys.content.encoder import Encoded, Encoder
 from recsys.content.file_encoder import FileEncoder
 from recsys.content.keys import Content, key_of
-from recsys.errors import ArtifactError, DataError
+from recsys.errors import DataError
 from recsys.progress import track
 
-__all__ = ["CHUNK", "Precision", "StoreReport", "StoreResult", "VectorStore"]
+__all__ = ["CHUNK", "Precision", "Spread", "StoreReport", "StoreResult", "VectorStore"]
 
 CHUNK = 256  # contents a file: a kill loses at most this much work
-FORMAT = 2  # of the files; another one lies in folders of its own
-REASON = 64  # bytes of a reason that are kept
 WORTH_WORKERS = 128  # files to decode for which starting processes pays
 MOST_WORKERS = 8
 
-Precision = Literal["float32", "float16"]
-Keys = NDArray[np.bytes_]  # sha256 as 64 hex digits
+# Chunks, as the rows ``(c,)`` of their contents -> what `VectorStore.encode_chunk` gives for each,
+# in any order.
+Spread = Callable[[Sequence[NDArray[np.intp]]], Iterable[dict[str, str]]]
 
 
 class StoreReport(NamedTuple):
@@ -81,6 +79,7 @@ class VectorStore:
         workers: int | None = None,
         progress: str | None = None,
         out: Path | None = None,
+        spread: Spread | None = None,
     ) -> StoreResult:
         """Return the vectors ``(n, dim)`` of all contents, encoding only what the store lacks.
 
@@ -92,23 +91,24 @@ class VectorStore:
             workers: processes that decode files beside the model; None: one a core, none for few.
             progress: what a bar shows while encoding; None shows none.
             out: a ``.npy`` to write the vectors to and map them from; None keeps them in memory.
+            spread: has chunks encoded elsewhere, each by `encode_chunk` on the same store.
 
         Raises:
             DataError: the encoder made NaN or infinity, or what float16 cannot hold.
             ArtifactError: a file of the store is damaged.
         """
         started = time.perf_counter()
-        folder = self.root / _folder_name(encoder.name, precision)
+        folder = self.root / folder_name(encoder.name, precision)
         keys, sizes, reasons = _keys(contents)
         readable = np.flatnonzero(keys != b"")
         wanted, firsts, inverse = np.unique(keys[readable], return_index=True, return_inverse=True)
-        places = _find(folder, wanted)
+        places = find(folder, wanted)
         lacking = np.flatnonzero(places.file < 0)
         if len(lacking):
             rows = readable[firsts[lacking]]
-            work = _Work(wanted[lacking], sizes[rows], [contents[row] for row in rows])
-            failed = _Writer(folder, encoder, precision, workers).encode(work, progress)
-            places = _find(folder, wanted)  # what later runs will read, to the last bit
+            work = _Work(wanted[lacking], sizes[rows], rows, [contents[row] for row in rows])
+            failed = _Writer(folder, encoder, precision, workers, spread).encode(work, progress)
+            places = find(folder, wanted)  # what later runs will read, to the last bit
             reasons |= {
                 int(row): failed[key]
                 for row, key in zip(readable, keys[readable], strict=True)
@@ -117,7 +117,7 @@ class VectorStore:
         dim = places.dim or encoder.dim
         vectors = _zeros((len(keys), dim), out)
         present = np.zeros(len(keys), dtype=np.bool_)
-        for rows, found in _read(places, readable, inverse):
+        for rows, found in read(places, readable, inverse):
             good = found["reason"] == b""
             present[rows[good]] = True
             vectors[rows[good]] = found["vector"][good]
@@ -130,6 +130,22 @@ class VectorStore:
         seconds = time.perf_counter() - started
         report = StoreReport(n_present - misses, misses, len(keys) - n_present, seconds)
         return StoreResult(Encoded(vectors, present, reasons), report)
+
+    def encode_chunk(
+        self, encoder: Encoder[Any], contents: Sequence[Content], precision: Precision = "float32"
+    ) -> dict[str, str]:
+        """Encode and write one chunk as `encode` asks for it, and return what it wants to know.
+
+        Args:
+            encoder: of the same name.
+            contents: of one chunk, in its order.
+            precision: of the vectors in the store.
+        """
+        keys, _, _ = _keys(contents)
+        folder = self.root / folder_name(encoder.name, precision)
+        writer = _Writer(folder, encoder, precision, workers=0)
+        (made,) = writer._encoded([list(contents)])
+        return {key.decode(): why for key, why in writer.keep(keys, made).items()}
 
 
 def _keys(contents: Sequence[Content]) -> tuple[Keys, NDArray[np.int64], dict[int, str]]:
@@ -145,18 +161,12 @@ def _keys(contents: Sequence[Content]) -> tuple[Keys, NDArray[np.int64], dict[in
     return keys, sizes, reasons
 
 
-def _folder_name(encoder: str, precision: Precision) -> str:
-    """A name that any file system takes, distinct for distinct encoders."""
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", encoder)[:80]
-    key = f"{encoder} {precision} {FORMAT}"
-    return f"{readable}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
 class _Work(NamedTuple):
     """What is to be encoded."""
 
     keys: Keys  # (m,)
     sizes: NDArray[np.int64]  # (m,)
+    rows: NDArray[np.intp]  # (m,) where each content first stands in what was asked for
     contents: Sequence[Content]  # m of them
 
 
@@ -167,6 +177,7 @@ class _Writer(NamedTuple):
     encoder: Encoder[Any]
     precision: Precision
     workers: int | None
+    spread: Spread | None = None
 
     def encode(self, work: "_Work", progress: str | None) -> dict[bytes, str]:
         """Encode and write contents ``(m,)`` in the order of size and key.
@@ -177,24 +188,33 @@ class _Writer(NamedTuple):
             The reasons, by key, of what could not be read now but may be another time; they are
             not kept.
         """
-        failed: dict[bytes, str] = {}
         order = np.lexsort((work.keys, work.sizes))
         chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+        if self.spread is not None:
+            parts = self.spread([work.rows[chunk] for chunk in chunks])
+            tracked = track(parts, progress, len(chunks)) if progress else parts
+            return {key.encode(): why for part in tracked for key, why in part.items()}
+        failed: dict[bytes, str] = {}
         encoded = self._encoded([work.contents[i] for i in chunk] for chunk in chunks)
         pairs = zip(chunks, encoded, strict=True)
         for chunk, made in track(pairs, progress, len(chunks)) if progress else pairs:
-            if len(made.vectors) != len(chunk) or not np.isfinite(made.vectors).all():
-                raise DataError(
-                    f"{self.encoder.name}: made vectors of shape {made.vectors.shape} for "
-                    f"{len(chunk)} contents, or NaN or infinity; expected one finite vector each"
-                )
-            failed |= {work.keys[chunk[row]]: made.reasons[row] for row in made.passing}
-            lasting = np.array([row not in made.passing for row in range(len(chunk))])
-            if lasting.any():
-                self._write(work.keys[chunk], made, np.flatnonzero(lasting))
+            failed |= self.keep(work.keys[chunk], made)
         return failed
 
-    def _encoded(self, chunks: Iterator[list[Content]] | Any) -> Iterator[Encoded]:
+    def keep(self, keys: Keys, made: Encoded) -> dict[bytes, str]:
+        """Write a chunk with keys ``(c,)``, and return the reasons that are not kept, by key."""
+        if len(made.vectors) != len(keys) or not np.isfinite(made.vectors).all():
+            raise DataError(
+                f"{self.encoder.name}: made vectors of shape {made.vectors.shape} for "
+                f"{len(keys)} contents, or NaN or infinity; expected one finite vector each"
+            )
+        lasting = np.array([row not in made.passing for row in range(len(keys))])
+        if lasting.any():
+            rows = np.flatnonzero(lasting)
+            write(self.folder, self.encoder.name, self.precision, keys, made, rows)
+        return {keys[row]: made.reasons[row] for row in made.passing}
+
+    def _encoded(self, chunks: Iterable[Sequence[Any]]) -> Iterator[Encoded]:
         """Encode chunks; files are decoded ahead, beside the model."""
         if not isinstance(self.encoder, FileEncoder):
             return (self.encoder.encode(chunk) for chunk in chunks)
@@ -202,91 +222,6 @@ class _Writer(NamedTuple):
         few = sum(map(len, listed)) < WORTH_WORKERS
         auto = 0 if few else min(os.cpu_count() or 1, MOST_WORKERS)
         return self.encoder.stream(listed, auto if self.workers is None else self.workers)
-
-    def _write(self, keys: Keys, made: Encoded, rows: NDArray[np.intp]) -> None:
-        """Write some rows of a chunk: records in order of keys."""
-        record = _record(made.vectors.shape[1], self.precision)
-        records = np.zeros(len(rows), dtype=record)
-        order = rows[np.argsort(keys[rows])]
-        records["key"] = keys[order]
-        with np.errstate(over="ignore"):
-            records["vector"] = made.vectors[order]
-        if not np.isfinite(records["vector"]).all():
-            raise DataError(
-                f"{self.encoder.name}: makes numbers beyond 65,504, the most that float16 holds; "
-                'use precision = "float32"'
-            )
-        for place, row in enumerate(order):
-            if not made.present[row]:
-                why = made.reasons.get(int(row), MISSING) or MISSING
-                records["reason"][place] = why.encode()[:REASON].decode(errors="ignore").encode()
-        digest = hashlib.sha256(records["key"].tobytes()).hexdigest()[:32]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Another process may be writing this very chunk: each has a partial file of its own.
-        partial = self.folder / f".chunk-{digest}.{os.getpid()}.partial"
-        with partial.open("wb") as file:
-            np.save(file, records, allow_pickle=False)
-        partial.replace(self.folder / f"chunk-{digest}.npy")
-
-
-class _Places(NamedTuple):
-    """Where keys ``(w,)`` are."""
-
-    paths: list[Path]
-    dim: int  # 0 where nothing was found
-    file: NDArray[np.int32]  # (w,) in ``paths``, -1 where in none
-    record: NDArray[np.int32]  # (w,) in the file
-
-
-def _find(folder: Path, wanted: Keys) -> _Places:
-    """Look for sorted keys ``(w,)``.
-
-    Of a key in several files (two processes encoded it at once) the last by file name counts.
-    """
-    places = _Places(
-        sorted(folder.glob("chunk-*.npy")),
-        0,
-        np.full(len(wanted), -1, dtype=np.int32),
-        np.zeros(len(wanted), dtype=np.int32),
-    )
-    dim = 0
-    for number, path in enumerate(places.paths if len(wanted) else []):
-        records = _load_chunk(path)
-        dim = records.dtype["vector"].shape[0]
-        near = np.minimum(np.searchsorted(wanted, records["key"]), len(wanted) - 1)
-        hits = np.flatnonzero(wanted[near] == records["key"])
-        places.file[near[hits]] = number
-        places.record[near[hits]] = hits
-    return places._replace(dim=dim)
-
-
-def _read(
-    places: _Places, rows: NDArray[np.intp], inverse: NDArray[np.intp]
-) -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
-    """Yield rows with their records, file by file; key ``inverse[i]`` belongs to ``rows[i]``."""
-    files = places.file[inverse]
-    order = np.argsort(files, kind="stable")
-    bounds = np.searchsorted(files[order], np.arange(len(places.paths) + 1))
-    for number, path in enumerate(places.paths):
-        mine = order[bounds[number] : bounds[number + 1]]
-        if len(mine):
-            yield rows[mine], _load_chunk(path)[places.record[inverse[mine]]]
-
-
-def _load_chunk(path: Path) -> NDArray[Any]:
-    """Map one chunk's records into memory."""
-    try:
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtifactError(f"{path}: is damaged ({error}); delete it, it is made again") from None
-    if records.dtype.names != ("key", "reason", "vector"):
-        raise ArtifactError(f"{path}: is no chunk of a vector store; move it away")
-    return np.asarray(records)
-
-
-def _record(dim: int, precision: Precision) -> np.dtype[Any]:
-    number = "<f4" if precision == "float32" else "<f2"
-    return np.dtype([("key", "S64"), ("reason", f"S{REASON}"), ("vector", number, (dim,))])
 
 
 def _zeros(shape: tuple[int, int], out: Path | None) -> NDArray[np.float32]:

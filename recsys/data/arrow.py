@@ -1,6 +1,7 @@
 """Columns as Arrow arrays: text of anything, arrays of anything, frames and back."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,14 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial, compression="zstd")
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """Read a table that this project wrote.
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table that this project wrote, or some of its columns.
 
     Raises:
         ArtifactError: the file is missing or damaged.
     """
     try:
-        return pq.ParquetFile(path).read()
+        return pq.ParquetFile(path).read(None if columns is None else list(columns))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the stage that writes it") from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -266,8 +266,8 @@ class Dataset:
         """
         about = read_json(folder / ABOUT)
         log = read_parquet(folder / INTERACTIONS)
-        (user_ids,), users = _read_attributes(folder / USERS)
-        (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
+        (user_ids,), users = read_attributed(folder / USERS)
+        (item_ids, catalogue_rows), items = read_attributed(folder / ITEMS)
         try:
             return cls(
                 UserIds(user_ids),
@@ -309,7 +309,8 @@ def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame)
     write_parquet(path, pa.table(columns, names=[*ID_COLUMNS[path.name], *table.column_names]))
 
 
-def _read_attributes(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
+def read_attributed(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
+    """Read the columns of ``ID_COLUMNS``, and the attributes beside them."""
     table = read_parquet(path)
     n = len(ID_COLUMNS[path.name])
     keys = [column.to_numpy() for column in table.columns[:n]]

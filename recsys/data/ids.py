@@ -6,6 +6,7 @@ order. ``UserIds`` and ``ItemIds`` are different types, so that mixing them up i
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -58,8 +59,7 @@ class _Ids:
             raise DataError(f"{self.kind}s must be sorted and distinct; build them with of()")
         self._values = values
         self.appended = appended
-        self._index = pd.Index(values)
-        if appended and not self._index.is_unique:
+        if appended and not pd.Index(values).is_unique:
             raise DataError(f"{self.kind}s must be distinct")
 
     @classmethod
@@ -115,6 +115,12 @@ class _Ids:
         """The sha256 of all ids in order: what an index must have been built for."""
         text = "\n".join(map(str, self._values.tolist()))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def _index(self) -> "pd.Index[Any]":
+        """Made when an id is first looked for: who only writes ids does without it."""
+        index: pd.Index[Any] = pd.Index(self._values)
+        return index
 
     def find(self, ids: Iterable[Any]) -> NDArray[np.int32]:
         """Return the number of each id, shape ``(n,)``, -1 where it is unknown.

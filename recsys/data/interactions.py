@@ -76,8 +76,9 @@ class Interactions:
 
     def histories(self) -> Ragged:
         """Every user's items with their times, oldest first: one row a user, ``n_users`` rows."""
-        ends = np.cumsum(self.user_counts(), dtype=np.int64)
-        return Ragged(np.concatenate([[0], ends]), self.items, self.times)
+        indptr = np.zeros(self.n_users + 1, dtype=np.int64)
+        np.cumsum(self.user_counts(), out=indptr[1:])
+        return Ragged(indptr, self.items, self.times)
 
     def user_counts(self) -> NDArray[np.int64]:
         """How many rows each user has, shape ``(n_users,)``."""

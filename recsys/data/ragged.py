@@ -66,9 +66,10 @@ class Ragged:
         if rows.size and rows.max() >= len(self):
             raise IndexError(f"rows must be in -1..{len(self) - 1}, got {rows.max()}")
         rows = np.maximum(rows, -1)
-        lengths = np.append(self.lengths, 0)[rows]  # -1 takes the 0 at the end
-        indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         starts = self.indptr[rows]
+        # Not of all rows: a block of users is taken out of millions.
+        lengths = np.where(rows < 0, 0, self.indptr[rows + 1] - starts)
+        indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
         return self.at(indptr, np.repeat(starts, lengths) + within)
 

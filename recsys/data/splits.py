@@ -25,7 +25,7 @@ from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.files import read_json, write_json
 
-__all__ = ["Split", "Task", "split"]
+__all__ = ["Split", "Task", "learnable_rows", "split", "ties_of"]
 
 ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
 NAMES = [part.name.lower() for part in Part]
@@ -95,9 +95,7 @@ class Split:
 
     def learnable(self, *, refit: bool) -> Interactions:
         """The rows to fit on: training, and with ``refit`` all that validation held back."""
-        if not refit:
-            return self.train
-        return self._rows(Part.TRAIN, Part.VALIDATION, Part.VALIDATION_HISTORY)
+        return self._rows(*_learnable(refit=refit))
 
     def task(
         self,
@@ -151,7 +149,7 @@ class Split:
             ArtifactError: a file is missing or damaged, or is of another log.
         """
         about = read_json(folder / ABOUT)
-        log = dataset.log.ordered(_ties(about["protocol"]))
+        log = dataset.log.ordered(ties_of(about["protocol"]))
         table = read_parquet(folder / ROWS)
         if not np.array_equal(table["row"].to_numpy(), log.rows):
             raise ArtifactError(
@@ -161,8 +159,7 @@ class Split:
         item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
         for name, numbers in about["cold_item_numbers"].items():
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
-        parts = pc.index_in(table["part"], pa.array(NAMES)).to_numpy().astype(np.int8)
-        return cls(about["protocol"], log, parts, item_parts, dataset.time_kind)
+        return cls(about["protocol"], log, _numbers(table["part"]), item_parts, dataset.time_kind)
 
     def _rows(self, *parts: Part) -> Interactions:
         return self.log.take(np.isin(self.parts, parts))
@@ -208,7 +205,7 @@ def split(
         raise ConfigError(f"split: protocol {protocol!r}; expected one of {get_args(Protocol)}")
     if not 1 <= fold <= folds or (folds > 1 and protocol != "global-time"):
         raise ConfigError(f"split: fold {fold} of {folds} of {protocol!r}; folds need global-time")
-    log = dataset.log.ordered(_ties(protocol))
+    log = dataset.log.ordered(ties_of(protocol))
     fractions = (test_fraction, validation_fraction)
     parts, item_parts = _cut(dataset, log, protocol, fractions, seed, (folds, fold))
     result = Split(protocol, log, parts, item_parts, dataset.time_kind)
@@ -220,7 +217,23 @@ def split(
     return result
 
 
-def _ties(protocol: str) -> Literal["item", "row"]:
+def learnable_rows(parts: Any, *, refit: bool) -> NDArray[np.bool_]:
+    """Which of the rows of ``split.parquet``, by their column of names, are fitted on, ``(n,)``."""
+    return np.isin(_numbers(parts), _learnable(refit=refit))
+
+
+def _learnable(*, refit: bool) -> tuple[Part, ...]:
+    return (Part.TRAIN, Part.VALIDATION, Part.VALIDATION_HISTORY) if refit else (Part.TRAIN,)
+
+
+def _numbers(names: Any) -> Parts:
+    """The `Part` of each name in an Arrow column."""
+    numbers: Parts = pc.index_in(names, pa.array(NAMES)).to_numpy().astype(np.int8)
+    return numbers
+
+
+def ties_of(protocol: str) -> Literal["item", "row"]:
+    """What tells rows of equal time apart under a protocol."""
     return "row" if protocol == "leave-last-out" else "item"
 
 

@@ -15,7 +15,7 @@ from recsys.files import read_json
 from recsys.progress import console
 from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_evaluation
 from recsys.stages.pipeline import STAGES, perform_stages, plan
-from recsys.stages.run import Run, Wishes
+from recsys.stages.run import Engine, Run, Wishes
 from recsys.stages.stage import Record
 from recsys.stages.summary import SHOWN_USERS, print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
@@ -43,6 +43,8 @@ class Command:
         exclude: Path | None = None,
         candidates: Path | None = None,
         where: str | None = None,
+        to: str | None = None,
+        engine: Engine = "local",
     ) -> Self:
         """Read the config; without ``out`` a run lies in ``runs/`` under the config's name.
 
@@ -51,8 +53,11 @@ class Command:
         """
         loaded = load_config(config, overrides)
         folder = (out or Path("runs") / config.stem).resolve()
-        wishes = Wishes(users=users, exclude=exclude, candidates=candidates, where=where)
-        return cls(Run(loaded, folder, _parse_seeds(seeds, loaded.seed), wishes=wishes))
+        if to is not None and "://" not in to:
+            to = str(Path(to).resolve())
+        wishes = Wishes(users=users, exclude=exclude, candidates=candidates, where=where, to=to)
+        numbers = _parse_seeds(seeds, loaded.seed)
+        return cls(Run(loaded, folder, numbers, wishes=wishes, engine=engine))
 
     @property
     def out(self) -> Path:

@@ -3,28 +3,34 @@
 Users' attributes go beside it, into DIR/content/users, one block a ``[users.NAME]``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.content.assemble import BlockReport, Catalogue, content_blocks
+from recsys.cluster import spread
+from recsys.content.assemble import BlockReport, Catalogue, content_blocks, encoder_of
 from recsys.content.encoder import MISSING
 from recsys.content.saved import save_blocks
-from recsys.content.store import VectorStore
+from recsys.content.store import Spread, VectorStore
 from recsys.content.user_attributes import UserAttributes, save_users
 from recsys.data.arrow import read_parquet, write_parquet
 from recsys.device import pick_device
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, read_record
+from recsys.tracking import NoTracker
 
 __all__ = [
     "ABSENT",
@@ -50,7 +56,12 @@ def embed_stage(run: Run) -> Stage:
         catalogue = catalogue_of(run)
         store = vector_store(run)
         blocks, reports = content_blocks(
-            catalogue, content, store, device=str(pick_device(device)), out=folder
+            catalogue,
+            content,
+            store,
+            device=str(pick_device(device)),
+            out=folder,
+            spread=partial(_on_ray, run) if run.engine == "ray" else None,
         )
         save_blocks(blocks, folder)
         np.save(folder / FITTED_ITEMS, catalogue.training, allow_pickle=False)
@@ -78,6 +89,39 @@ def embed_stage(run: Run) -> Stage:
         # Only encoders know whether weights or files changed; with the store it is a moment's work.
         always=any(block.encoder is not None for block in content.values()),
     )
+
+
+def _on_ray(run: Run, name: str) -> Spread:
+    """Have the chunks of a ``[content.NAME]`` encoded by workers that load its encoder once."""
+    gpus = 1.0 if pick_device(run.config.training.device).type == "cuda" else 0.0
+
+    def encode(chunks: Sequence[NDArray[np.intp]]) -> Iterator[dict[str, str]]:
+        load = _LoadEncoder(replace(run, tracker=NoTracker()), name, chunks)
+        # With as many threads as here the last bits are the same: some models need that.
+        return spread(load, range(len(chunks)), threads=torch.get_num_threads(), gpus=gpus)
+
+    return encode
+
+
+@dataclass(frozen=True)
+class _LoadEncoder:
+    """Is sent to a worker and loads there; the store and the files are where they are here."""
+
+    run: Run
+    name: str
+    chunks: Sequence[NDArray[np.intp]]
+
+    def __call__(self) -> Callable[[int], dict[str, str]]:
+        run, store = self.run, vector_store(self.run)
+        config = run.config.content[self.name]
+        device = str(pick_device(run.config.training.device))
+        encoder, contents = encoder_of(self.name, config, catalogue_of(run), store, device)
+
+        def encode(task: int) -> dict[str, str]:
+            chunk = [contents[row] for row in self.chunks[task]]
+            return store.encode_chunk(encoder, chunk, config.precision)
+
+        return encode
 
 
 def _embed_users(run: Run, folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from recsys.config import Config
 from recsys.tracking import NoTracker, Tracker
 
-__all__ = ["Run", "Wishes"]
+__all__ = ["Engine", "Run", "Wishes"]
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,14 @@ class Wishes:
         exclude: a file of items for nobody, or of users with an item that is not for them.
         candidates: a file of the items that are allowed.
         where: a condition that items must meet beside those of the config.
+        to: where the parts go instead of the run's folder: a path, or a url that fsspec knows.
     """
 
     users: Path | None = None
     exclude: Path | None = None
     candidates: Path | None = None
     where: str | None = None
+    to: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -41,6 +46,8 @@ class Run:
         seeds: the towers are trained once for each; the first ones recommend.
         tracker: told of every epoch.
         wishes: for ``recommend``.
+        engine: who encodes and recommends: this process, or workers of a Ray cluster. What comes
+            out is the same.
         vectors: the store of encoded content; None: the one that neighbouring runs share.
     """
 
@@ -50,6 +57,7 @@ class Run:
     tracker: Tracker = field(default_factory=NoTracker)
     wishes: Wishes = field(default_factory=Wishes)
     vectors: Path | None = None
+    engine: Engine = "local"
 
     def folder(self, name: str, seed: int | None = None) -> Path:
         """Where a stage writes; seeds after the first have folders of their own."""

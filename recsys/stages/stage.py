@@ -8,6 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any
 from recsys import __version__
 from recsys.errors import ArtifactError
 from recsys.files import (
+    JOURNAL,
     atomic_folder,
     digest_file,
     digest_files,
     digest_json,
     read_json,
+    resumed_folder,
     write_json,
 )
 
@@ -53,9 +56,11 @@ class Stage:
         settings: the part of the configuration that it obeys, json-able.
         reads: the earlier stages whose folders it reads.
         files: the user's own files or folders that it reads.
-        work: writes into the (empty) folder that it is given and returns facts worth recording.
+        work: writes into the folder that it is given and returns facts worth recording. The folder
+            is empty, but for what a killed call left where the stage resumes.
         always: do it at every run: it reads files that only itself knows of. What it writes is the
             same as long as they are, and later stages are skipped.
+        resumes: what is finished of a killed call is kept for the next with the same key.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Stage:
     files: tuple[Path, ...]
     work: Callable[[Path], Facts]
     always: bool = False
+    resumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def perform(stage: Stage, *, force: bool = False) -> Record:
         return Record(stage.name, record["facts"], record["seconds"], skipped=True)
     logger.info("%s: begins", stage.name)
     started = time.perf_counter()
-    with atomic_folder(stage.folder) as folder:
+    with _unfinished(stage, _key(stage, inputs), force=force) as folder:
         facts = stage.work(folder)
         seconds = time.perf_counter() - started
         record = {
@@ -97,7 +103,7 @@ def perform(stage: Stage, *, force: bool = False) -> Record:
             "key": _key(stage, inputs),
             "settings": dict(stage.settings),
             "inputs": inputs,
-            "outputs": digest_files(folder),
+            "outputs": digest_files(folder, leave_out=frozenset({RECORD, JOURNAL})),
             "versions": _versions(),
             "seconds": round(seconds, 3),
             "facts": facts,
@@ -105,6 +111,13 @@ def perform(stage: Stage, *, force: bool = False) -> Record:
         write_json(folder / RECORD, record)
     logger.info("%s: done in %.1f s: %s", stage.name, seconds, facts)
     return Record(stage.name, facts, seconds, skipped=False)
+
+
+def _unfinished(stage: Stage, key: str, *, force: bool) -> AbstractContextManager[Path]:
+    """The folder to work in."""
+    if stage.resumes:
+        return resumed_folder(stage.folder, key, afresh=force)
+    return atomic_folder(stage.folder)
 
 
 def is_fresh(stage: Stage, inputs: Mapping[str, str]) -> bool:

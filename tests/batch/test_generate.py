@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.batch.generate import Format, generate
+from recsys.batch.generate import generate
+from recsys.batch.job import Format
 from recsys.config import TowersConfig
 from recsys.data.ids import ItemIds, UserIds
 from recsys.data.interactions import Interactions
