@@ -297,7 +297,7 @@ def load_items(folder: Path) -> tuple[ItemIds, NDArray[np.int64], pd.DataFrame]:
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
+    (item_ids, catalogue_rows), items = read_attributed(folder / ITEMS)
     appended = read_json(folder / ABOUT).get("appended", 0)
     return ItemIds(item_ids, appended=appended), catalogue_rows, items
 

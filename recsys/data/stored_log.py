@@ -16,14 +16,13 @@ from recsys.data.arrow import read_parquet
 from recsys.data.dataset import ABOUT as DATASET
 from recsys.data.dataset import (
     INTERACTIONS,
-    ITEMS,
     LOG_COLUMNS,
     USERS,
     Counts,
     Dataset,
-    read_attributed,
+    load_items,
 )
-from recsys.data.ids import ItemIds, UserIds
+from recsys.data.ids import UserIds
 from recsys.data.interactions import Interactions
 from recsys.data.splits import ABOUT, ROWS, learnable_rows, ties_of
 from recsys.errors import ArtifactError, DataError
@@ -42,12 +41,12 @@ def dataset_without_log(folder: Path) -> Dataset:
     """
     about = read_json(folder / DATASET)
     user_ids = read_parquet(folder / USERS, columns=("user_id",)).column(0).to_numpy()
-    (item_ids, catalogue_rows), items = read_attributed(folder / ITEMS)
+    item_ids, catalogue_rows, items = load_items(folder)
     none = {name: np.array([], kind) for name, kind in zip(LOG_COLUMNS, KINDS, strict=True)}
     try:
         return Dataset(
             UserIds(user_ids),
-            ItemIds(item_ids),
+            item_ids,
             Interactions(**none, n_users=about["users"], n_items=about["items"]),
             items,
             catalogue_rows,
