@@ -266,8 +266,8 @@ class Dataset:
         """
         about = read_json(folder / ABOUT)
         log = read_parquet(folder / INTERACTIONS)
-        (user_ids,), users = read_attributed(folder / USERS)
-        (item_ids, catalogue_rows), items = read_attributed(folder / ITEMS)
+        (user_ids,), users = _read_attributes(folder / USERS)
+        (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
         try:
             return cls(
                 UserIds(user_ids),
@@ -297,7 +297,7 @@ def load_items(folder: Path) -> tuple[ItemIds, NDArray[np.int64], pd.DataFrame]:
     Raises:
         ArtifactError: a file is missing or damaged.
     """
-    (item_ids, catalogue_rows), items = read_attributed(folder / ITEMS)
+    (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
     appended = read_json(folder / ABOUT).get("appended", 0)
     return ItemIds(item_ids, appended=appended), catalogue_rows, items
 
@@ -309,7 +309,7 @@ def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame)
     write_parquet(path, pa.table(columns, names=[*ID_COLUMNS[path.name], *table.column_names]))
 
 
-def read_attributed(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
+def _read_attributes(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
     """Read the columns of ``ID_COLUMNS``, and the attributes beside them."""
     table = read_parquet(path)
     n = len(ID_COLUMNS[path.name])
