@@ -6,12 +6,14 @@ in the same run, one after the other, several times; the median counts.
     python pipelines/benchmarks/batch.py            # 100,000 items, 500 centres, noise 1.0
     python pipelines/benchmarks/batch.py --items 1000000 --users 2000 --centres 1000 --noise 0.8
 
-Beside them stands the matrix product alone; above 200,000 items also Annoy at the wanted recall.
+Beside them stands the matrix product alone; above 200,000 items also Annoy and
+hnswlib at the wanted recall.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
@@ -21,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.index.exact import exact_top_k
-from recsys.index.index import build_index
+from recsys.index.index import Index, build_index
 from recsys.index.vectors import Vectors
 
 K, SEEN, ASKERS = 20, 50, 500
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--centres", type=int, default=500)
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--recall", type=float, default=0.99)
+    parser.add_argument("--kinds", nargs="*", default=["annoy", "hnsw"])
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     random = np.random.default_rng(0)
@@ -52,13 +55,18 @@ def main() -> None:
         "exact": lambda: exact_top_k(items, who, K, exclude=exclude).items
     }
     contest |= implicits(items, who, exclude)
-    if asked.items > FEW:
-        config = IndexConfig(recall=asked.recall, recall_k=K, n_jobs=2)
+    for kind in asked.kinds if asked.items > FEW else ():
         others = np.arange(asked.users, len(users))
+        config = IndexConfig(kind=kind, recall=asked.recall, recall_k=K, n_jobs=2)
         index = build_index(items, config, askers=users[others], exclude=everything.take(others))
-        print(index)
-        contest["annoy"] = lambda: index.query(who, K, exclude=exclude).items
+        print(index, flush=True)
+        contest[kind] = partial(answers, index, who, exclude)
     run(contest, asked.users, asked.rounds)
+
+
+def answers(index: Index, users: Vectors, exclude: Ragged) -> np.ndarray:
+    """The items that an index gives."""
+    return index.query(users, K, exclude=exclude).items
 
 
 def drawn(
