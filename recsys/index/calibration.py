@@ -26,6 +26,7 @@ MARGIN = 0.25  # of what may be missed: others find a little less than those who
 FEW = 10_000  # items; below it a query may well look at a larger share of them
 USUAL = (0.3, 0.05)  # shares below and above FEW: where more is needed, a `Space` is tried as well
 SAMPLE = 48  # askers who choose among
+KEPT = (0.65, 0.9)  # of the variance: few axes split better, of too few items look alike
 DISTANCES = (0.7, 1.0, 1.6, 3.0)
 FORESTS = (10, 100)  # trees, at least and at most
 BYTES = 16  # of one item in one tree, about; measured at widths of 32 to 128
@@ -55,8 +56,8 @@ def calibrate(
 ) -> tuple[Proposer, Calibration]:
     """Build what proposes items, and find the least effort that reaches ``config.recall``.
 
-    An Annoy forest that must look at more than is usual is grown once more in a `Space`, and the
-    one that looks at less is taken.
+    An Annoy forest that must look at more than is usual is grown again in a `Space` of few axes
+    and in one of many, and the one that looks at least is taken.
 
     Args:
         vectors: checked item vectors, ``(n, dim)``.
@@ -74,11 +75,12 @@ def calibrate(
     best = _calibration(forest, config, asked)
     usual = USUAL[len(vectors) >= FEW]
     if config.search_k is None and _price(best, config) > usual:
-        placed = _grow(vectors, config, Space.of(vectors))
-        placed = _farther_or_nearer(placed, asked.first(SAMPLE), usual)
-        again = _calibration(placed, config, asked)
-        if _price(again, config) < _price(best, config):
-            return placed, again
+        for kept in KEPT:
+            placed = _grow(vectors, config, Space.of(vectors, kept))
+            placed = _farther_or_nearer(placed, asked.first(SAMPLE), usual)
+            again = _calibration(placed, config, asked)
+            if _price(again, config) < _price(best, config):
+                forest, best = placed, again
     return forest, best
 
 

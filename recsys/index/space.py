@@ -17,8 +17,6 @@ from recsys.index.vectors import Vectors
 
 __all__ = ["Space"]
 
-KEPT = 0.65  # of the items' variance: trees of few axes split better, of too few they miss
-
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -35,13 +33,13 @@ class Space:
     spread: float
 
     @classmethod
-    def of(cls, vectors: Vectors, distance: float = 1.0) -> Self:
-        """Find the axes that keep two thirds of the variance of ``(n, dim)``, at least one."""
+    def of(cls, vectors: Vectors, kept: float, distance: float = 1.0) -> Self:
+        """Find the axes that keep a share of the variance of ``(n, dim)``, at least one."""
         centred = vectors - vectors.mean(axis=0)
         values, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
         shares = np.cumsum(values[::-1]) / max(values.sum(), np.finfo(np.float64).tiny)
-        kept = int(np.searchsorted(shares, KEPT)) + 1
-        chosen = np.ascontiguousarray(axes[:, ::-1][:, :kept], dtype=np.float32)
+        many = int(np.searchsorted(shares, kept)) + 1
+        chosen = np.ascontiguousarray(axes[:, ::-1][:, :many], dtype=np.float32)
         spread = float(np.sqrt(np.square(centred @ chosen).sum(axis=1).mean()))
         return cls(chosen, distance, max(spread, 1e-6))
 

@@ -69,7 +69,7 @@ def built(kind: str, vectors: Vectors) -> Index:
         live = LiveIndex.over(index).without(np.array([3, 4]))
         dim = vectors.shape[1]
         return live.put(np.array([5, n, n + 1]), clustered(3, dim, seed=8), ids_digest=DIGEST)
-    space = Space.of(vectors, 2.0) if kind == "space" else None
+    space = Space.of(vectors, 0.9, 2.0) if kind == "space" else None
     forest = AnnoyForest.grow(vectors, 6, seed=0, n_jobs=1, space=space)
     about = {"distance": space.distance, "spread": space.spread} if space else {"distance": 0.0}
     calibration = index.calibration.model_copy(update=about)
