@@ -165,7 +165,7 @@ def test_damage_is_seen_before_annoy_maps_the_file(
         (content[:-4], "bytes, expected"),
         (b"", "0 bytes, expected"),
         (content + b"more", "bytes, expected"),
-        (content[:-1] + b"?", "the content is not what was saved"),
+        (content[:-1] + b"?", "the content is not what index.json says"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=says):

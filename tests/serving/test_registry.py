@@ -1,11 +1,15 @@
 """MLflow: a bundle goes in and answers out of it; champions come by the gate and go by rollback."""
 
+import gc
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,14 @@ from small_bundles import bundle_of, copy_of, describe_again
 from typer.testing import CliRunner
 
 from recsys.cli import app
-from recsys.errors import ArtifactError, DataError
-from recsys.serving import gate
+from recsys.errors import ArtifactError, ConfigError, DataError
+from recsys.serving import gate, server
+from recsys.serving.answers import answer_rows
 from recsys.serving.bundle import RANKING, Bundle
 from recsys.serving.gate import judge_bundles
+from recsys.serving.messages import Recommend
 from recsys.serving.registry import CHAMPION, DIGEST, Registry
+from recsys.serving.served import Service
 from recsys.serving.server import source_of
 from recsys.stages.evaluate import TRUTH
 
@@ -169,7 +176,7 @@ def test_promotion_and_rollback(bundles: dict[str, Bundle], uri: str, quick: Non
         assert registry.champion() == "1"
     promoted = registry.promote(bundles["good"])
     assert promoted.promoted and registry.champion() == promoted.version == "4"
-    champion = Bundle.load(registry.bundle_folder("4"))
+    champion = Bundle.load(registry.bundle_folder("4", Path()))
     assert champion.card.digest == bundles["good"].card.digest
     forced = registry.promote(bundles["poor"], anyway=True)  # registered before, not sent again
     assert forced.promoted and forced.version == registry.champion() == "2"
@@ -180,14 +187,105 @@ def test_promotion_and_rollback(bundles: dict[str, Bundle], uri: str, quick: Non
         registry.rollback()
 
 
+class Died(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])  # that are done before it dies
+@pytest.mark.parametrize("what", ["promote", "rollback"])
+def test_a_death_between_two_calls_loses_no_champion(
+    what: str, calls: int, bundles: dict[str, Bundle], uri: str, quick: None
+) -> None:
+    registry = Registry(uri)
+    for name in ("middling", "good", "middling", "poor"):  # versions 1, 2, 1, 3
+        registry.promote(bundles[name], anyway=True)
+    dying, left = Registry(uri), [calls]
+
+    def until_death(call: Callable[..., Any]) -> Callable[..., Any]:
+        def limited(*words: Any) -> Any:
+            if not left[0]:
+                raise Died
+            left[0] -= 1
+            return call(*words)
+
+        return limited
+
+    for name in ("set_registered_model_tag", "set_registered_model_alias"):
+        setattr(dying._client, name, until_death(getattr(dying._client, name)))
+    with suppress(Died):
+        if what == "promote":
+            dying.promote(bundles["good"], anyway=True)
+        else:
+            dying.rollback()
+    champion = registry.champion()
+    past = ["1", "2", "1", "3"]
+    if what == "promote" and calls >= 2:
+        past.append("2")
+    if what == "rollback" and calls >= 2:
+        past.pop()
+    assert champion == past[-1]
+    for before in reversed(past[:-1]):  # all the way back, as if nothing had happened
+        assert registry.rollback()[0] == before == registry.champion()
+    with pytest.raises(ArtifactError, match="has had no champion before"):
+        registry.rollback()
+
+
+def test_a_champion_made_by_hand_can_be_undone(
+    bundles: dict[str, Bundle], uri: str, quick: None
+) -> None:
+    registry = Registry(uri)
+    registry.promote(bundles["good"])
+    version = registry.register(bundles["poor"])
+    registry._client.set_registered_model_alias("recsys", CHAMPION, version)
+    assert registry.rollback() == ("1", version)
+
+
+def test_only_promotion_makes_a_champion(bundles: dict[str, Bundle], uri: str, quick: None) -> None:
+    registry = Registry(uri)
+    with pytest.raises(ConfigError, match="recsys promote"):
+        registry.register(bundles["poor"], CHAMPION)
+    assert registry.champion() is None
+    assert registry.register(bundles["poor"], "staging") == registry.version_of("staging")
+
+
+def test_what_was_fetched_goes_when_another_is_served(
+    bundles: dict[str, Bundle],
+    uri: str,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr("mlflow.utils.uri.is_local_uri", lambda _: False)  # as of a server
+    registry = Registry(uri)
+    registry.promote(bundles["poor"])
+    source = source_of("models:/recsys@champion", uri)
+    service = Service(source, source.taken)
+    first = service.current.bundle.folder
+    assert first.is_relative_to(scratch) and not service.refresh()
+    registry.promote(bundles["good"])
+    assert [one.exists() for one in (first,)] == [True] and len(list(scratch.iterdir())) == 1
+    assert service.refresh()
+    second = service.current.bundle.folder
+    assert not first.exists() and second.exists() and len(list(scratch.iterdir())) == 1
+    assert service.current.recommend(Recommend(user_id="u3"))["items"]
+    registry.rollback()
+    assert service.refresh() and not second.exists()
+    del service, source
+    gc.collect()
+    assert not list(scratch.iterdir())  # tied to who serves, and to the process
+
+
 def test_serving_follows_the_champion(bundles: dict[str, Bundle], uri: str, quick: None) -> None:
     registry = Registry(uri)
     with pytest.raises(ArtifactError):
         source_of("models:/recsys@champion", uri)()
-    registry.register(bundles["poor"], CHAMPION)
+    registry.promote(bundles["poor"])
     find = source_of("models:/recsys@champion", uri)
     assert Bundle.load(find()).card.digest == bundles["poor"].card.digest
-    registry.register(bundles["good"], CHAMPION)
+    registry.promote(bundles["good"])
     assert Bundle.load(find()).card.digest == bundles["good"].card.digest
 
 
@@ -235,6 +333,45 @@ def test_the_commands(bundles: dict[str, Bundle], uri: str, quick: None) -> None
     assert code == 0 and "version 1 is the champion again, instead of 3" in text
     code, text = call("register", bundles["good"].folder, "--alias", "staging")
     assert code == 0 and "version 3" in text and "staging" in text
+
+
+def test_the_commands_look_into_one_store(
+    bundles: dict[str, Bundle],
+    uri: str,
+    quick: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in README, without --registry; the bundles lie elsewhere."""
+    (tmp_path / "runs").mkdir()
+    shutil.copyfile(uri.removeprefix("sqlite:///"), tmp_path / "runs" / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    served: list[str] = []
+    monkeypatch.setattr(server, "serve", lambda source, **_: served.append(source().parts[-3]))
+    good, poor = bundles["good"].folder, bundles["poor"].folder
+    for words, expected in (
+        (["register", poor, "--alias", "staging"], "version 1"),
+        (["promote", poor], "version 1 "),
+        (["promote", good], "version 2 "),
+        (["serve", "models:/recsys@champion"], ""),
+        (["rollback"], "version 1 is the champion again"),
+        (["serve", "models:/recsys@champion"], ""),
+    ):
+        found = CliRunner().invoke(app, list(map(str, words)))
+        assert found.exit_code == 0 and expected in found.output, found.output
+    assert served == [bundles["good"].card.short, bundles["poor"].card.short]
+    code = CliRunner().invoke(app, ["register", str(good), "--alias", "champion"])
+    assert code.exit_code == 2
+
+
+@pytest.mark.parametrize("k", [2.5, 0, 1_001, float("inf"), "x"])
+def test_a_k_that_is_none_is_refused(k: Any) -> None:
+    recommender = Bundle.load(bundle_of()).recommender()
+    with pytest.raises(DataError, match=rf"k: {k} in row 1, expected a whole number"):
+        answer_rows(recommender, pd.DataFrame({"user_id": ["u3", "u4"], "k": [2, k]}))
+    rows = pd.DataFrame({"user_id": ["u3", "u4"], "k": [2.0, None]})
+    assert answer_rows(recommender, rows)["item_id"].map(len).tolist() == [2, 10]
 
 
 def why_no_spark() -> str:

@@ -13,7 +13,7 @@ from small_bundles import bundle_of, copy_of, link
 from recsys.errors import ArtifactError
 from recsys.serving.app import Limits, create_app
 from recsys.serving.bundle import CARD, Bundle
-from recsys.serving.served import Service
+from recsys.serving.served import Served, Service
 
 OTHER = "seed=1"
 
@@ -81,6 +81,48 @@ def test_a_broken_bundle_is_told_of_once_and_the_old_one_goes_on(
     assert service.failures == len(caplog.records) == 1
     assert "goes on serving" in caplog.text
     link(path, bundle_of(OTHER))  # and when the right one comes, it is taken
+    assert service.refresh()
+
+
+def test_a_broken_bundle_is_read_again_only_when_it_changed_or_when_woken(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(path.resolve)
+    broken = copy_of(bundle_of(OTHER), tmp_path / "broken")
+    file = broken / "towers" / "weights.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"?")
+    link(path, broken)
+    read: list[Path] = []
+    load = Served.load
+    monkeypatch.setattr(Served, "load", lambda folder: read.append(folder) or load(folder))
+    assert not any(service.refresh() for _ in range(3)) and read == [broken]
+    thread = service.watch(every=600)
+    service.wake()
+    ends = time.monotonic() + 60
+    while len(read) < 2 and time.monotonic() < ends:
+        time.sleep(0.01)
+    service.stop()
+    thread.join(10)
+    assert len(read) == 2
+    file.write_bytes(whole[:-1])  # on its way
+    assert not service.refresh() and not service.refresh() and len(read) == 3
+    file.write_bytes(whole)
+    assert service.refresh() and len(read) == 4
+
+
+def test_a_reason_that_may_pass_is_no_reason_to_stop_looking(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(path.resolve)
+    link(path, bundle_of(OTHER))
+
+    def no_memory(folder: Path) -> Served:
+        raise OSError("cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Served, "load", no_memory)
+        assert not service.refresh()
     assert service.refresh()
 
 
