@@ -191,39 +191,59 @@ class Died(Exception):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2, 3])  # that are done before it dies
+class Store:
+    """As much of MLflow's client as champions need, in memory; it dies after so many writes."""
+
+    def __init__(self, writes: int = 1_000) -> None:
+        self.tags: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
+        self.writes = writes
+
+    def search_registered_models(self, asked: str) -> list[str]:
+        return [asked]
+
+    def get_registered_model(self, name: str) -> "Store":
+        del name
+        return self
+
+    def set_registered_model_tag(self, name: str, tag: str, value: str) -> None:
+        self._die_or(self.tags, tag, value, name)
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        self._die_or(self.aliases, alias, version, name)
+
+    def _die_or(self, into: dict[str, str], key: str, value: str, name: str) -> None:
+        assert name == "recsys"
+        if not self.writes:
+            raise Died
+        self.writes -= 1
+        into[key] = value
+
+
+@pytest.mark.parametrize("writes", range(5))  # that are done before it dies
 @pytest.mark.parametrize("what", ["promote", "rollback"])
-def test_a_death_between_two_calls_loses_no_champion(
-    what: str, calls: int, bundles: dict[str, Bundle], uri: str, quick: None
+def test_a_death_between_two_writes_loses_no_champion(
+    what: str, writes: int, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(uri)
-    for name in ("middling", "good", "middling", "poor"):  # versions 1, 2, 1, 3
-        registry.promote(bundles[name], anyway=True)
-    dying, left = Registry(uri), [calls]
-
-    def until_death(call: Callable[..., Any]) -> Callable[..., Any]:
-        def limited(*words: Any) -> Any:
-            if not left[0]:
-                raise Died
-            left[0] -= 1
-            return call(*words)
-
-        return limited
-
-    for name in ("set_registered_model_tag", "set_registered_model_alias"):
-        setattr(dying._client, name, until_death(getattr(dying._client, name)))
-    with suppress(Died):
-        if what == "promote":
-            dying.promote(bundles["good"], anyway=True)
-        else:
-            dying.rollback()
-    champion = registry.champion()
+    registry._client = store = Store()
+    monkeypatch.setattr(Registry, "register", lambda _, version: version)
+    monkeypatch.setattr(Registry, "_judge", lambda *_: (True, ""))
     past = ["1", "2", "1", "3"]
-    if what == "promote" and calls >= 2:
+    promote: Callable[..., Any] = registry.promote  # no bundle is looked into
+    for version in past:
+        promote(version)
+    store.writes = writes
+    with suppress(Died):
+        promote("2") if what == "promote" else registry.rollback()
+    store.writes = 1_000
+    if what == "promote" and writes >= 2:
         past.append("2")
-    if what == "rollback" and calls >= 2:
+    if what == "rollback" and writes >= 2:
         past.pop()
-    assert champion == past[-1]
+    assert registry.champion() == past[-1]
+    if writes % 2:  # another one comes and goes
+        assert promote("7").promoted and registry.rollback() == (past[-1], "7")
     for before in reversed(past[:-1]):  # all the way back, as if nothing had happened
         assert registry.rollback()[0] == before == registry.champion()
     with pytest.raises(ArtifactError, match="has had no champion before"):
@@ -266,11 +286,11 @@ def test_what_was_fetched_goes_when_another_is_served(
     first = service.current.bundle.folder
     assert first.is_relative_to(scratch) and not service.refresh()
     registry.promote(bundles["good"])
-    assert [one.exists() for one in (first,)] == [True] and len(list(scratch.iterdir())) == 1
+    assert first.exists() and len(list(scratch.iterdir())) == 1
     assert service.refresh()
     second = service.current.bundle.folder
     assert not first.exists() and second.exists() and len(list(scratch.iterdir())) == 1
-    assert service.current.recommend(Recommend(user_id="u3"))["items"]
+    assert service.current.recommend(Recommend.model_validate({"user_id": "u3"}))["items"]
     registry.rollback()
     assert service.refresh() and not second.exists()
     del service, source
@@ -361,8 +381,8 @@ def test_the_commands_look_into_one_store(
         found = CliRunner().invoke(app, list(map(str, words)))
         assert found.exit_code == 0 and expected in found.output, found.output
     assert served == [bundles["good"].card.short, bundles["poor"].card.short]
-    code = CliRunner().invoke(app, ["register", str(good), "--alias", "champion"])
-    assert code.exit_code == 2
+    found = CliRunner().invoke(app, ["register", str(good), "--alias", "champion"])
+    assert isinstance(found.exception, ConfigError)
 
 
 @pytest.mark.parametrize("k", [2.5, 0, 1_001, float("inf"), "x"])
@@ -391,7 +411,8 @@ def test_spark_answers_the_same(uri: str, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert told.returncode == 0, told.stderr[-4_000:]
     known, new = answers_of(bundle_of())
     assert json.loads(told.stdout.splitlines()[-1]) == [known, new, []]

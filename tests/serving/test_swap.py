@@ -95,7 +95,12 @@ def test_a_broken_bundle_is_read_again_only_when_it_changed_or_when_woken(
     link(path, broken)
     read: list[Path] = []
     load = Served.load
-    monkeypatch.setattr(Served, "load", lambda folder: read.append(folder) or load(folder))
+
+    def noted(folder: Path) -> Served:
+        read.append(folder)
+        return load(folder)
+
+    monkeypatch.setattr(Served, "load", noted)
     assert not any(service.refresh() for _ in range(3)) and read == [broken]
     thread = service.watch(every=600)
     service.wake()
