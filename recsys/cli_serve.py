@@ -119,6 +119,14 @@ def _promote(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Whatever the gate says; it is still said.")
     ] = False,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Ask both anew for what this finished run held out, about users and items that "
+            "both know: for a champion of an older log.",
+        ),
+    ] = None,
     name: Name = "recsys",
     registry: Store = None,
 ) -> None:
@@ -127,7 +135,7 @@ def _promote(
     from recsys.serving.registry import Registry
 
     made = as_bundle(bundle)
-    found = Registry(_store(registry), name).promote(made, anyway=anyway)
+    found = Registry(_store(registry), name).promote(made, anyway=anyway, on=on)
     became = "is the champion now" if found.promoted else "is not promoted"
     output.print(
         f"{name} version {found.version} ({made.card.name}, {made.card.short}) {became}",

@@ -18,7 +18,7 @@ from typing import Any
 from recsys import __version__
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.serving.bundle import Bundle
-from recsys.serving.gate import judge_bundles
+from recsys.serving.gate import judge_bundles, judge_bundles_on
 from recsys.tracking import quiet_mlflow
 
 __all__ = ["CHAMPION", "Promotion", "Registry"]
@@ -98,12 +98,14 @@ class Registry:
                 self._client.set_registered_model_alias(self.model, alias, version)
         return version
 
-    def promote(self, bundle: Bundle, *, anyway: bool = False) -> Promotion:
+    def promote(self, bundle: Bundle, *, anyway: bool = False, on: Path | None = None) -> Promotion:
         """Make a bundle the champion if it beats the present one; the first one needs not.
 
         Args:
             bundle: the candidate; it is registered in any case.
             anyway: promote it whatever the gate says.
+            on: a finished run by whose held-out rows both are judged; None: by the lists that
+                both were measured on, for which their logs must be the same.
 
         Raises:
             ArtifactError: the store does not answer, or the champion cannot be read.
@@ -114,7 +116,7 @@ class Registry:
             return Promotion(version, True, False, "there was no champion")
         if past[-1] == version:
             return Promotion(version, False, True, "it is the champion already")
-        promoted, why = self._judge(bundle, past[-1])
+        promoted, why = self._judge(bundle, past[-1], on)
         why = f"against the champion, version {past[-1]}: {why}"
         if promoted or anyway:
             self._crown([*past, version])
@@ -172,11 +174,16 @@ class Registry:
         (bundle,) = Path(folder).iterdir()
         return bundle
 
-    def _judge(self, bundle: Bundle, champion: str) -> tuple[bool, str]:
+    def _judge(self, bundle: Bundle, champion: str, on: Path | None) -> tuple[bool, str]:
         try:
             with TemporaryDirectory(prefix="recsys-") as scratch:
                 folder = self.bundle_folder(champion, Path(scratch))
-                found = judge_bundles(bundle, Bundle.load(folder))
+                other = Bundle.load(folder)
+                found = (
+                    judge_bundles(bundle, other)
+                    if on is None
+                    else judge_bundles_on(bundle, other, on)
+                )
         except DataError as error:
             return False, f"cannot be compared: {error}"
         return found.better, str(found)
