@@ -21,7 +21,7 @@ from recsys.serving.bundle import Bundle
 from recsys.serving.gate import judge_bundles, judge_bundles_on
 from recsys.tracking import quiet_mlflow
 
-__all__ = ["CHAMPION", "Promotion", "Registry"]
+__all__ = ["CHAMPION", "Promotion", "Registry", "mlflow_store"]
 
 CHAMPION = "champion"
 DIGEST, STACK = "recsys.digest", "recsys.champions"  # tags of a version, of the model
@@ -207,7 +207,7 @@ class Registry:
 
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with (
-            _store(self.uri),
+            mlflow_store(self.uri),
             mlflow.start_run(
                 experiment_id=self._experiment(), run_name=f"bundle {bundle.card.name}"
             ),
@@ -278,11 +278,15 @@ def _our_error(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _store(uri: str) -> Iterator[None]:
-    """MLflow's own functions speak to this store meanwhile."""
+def mlflow_store(uri: str) -> Iterator[None]:
+    """MLflow's own functions speak to this store meanwhile, and to the one before again.
+
+    MLflow notes a store in the environment, where processes that are started later find it.
+    """
     import mlflow
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = [os.environ.get(name) for name in names]
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -290,3 +294,6 @@ def _store(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
+        for name, value in zip(names, before, strict=True):
+            if value is None:
+                os.environ.pop(name, None)

@@ -70,7 +70,8 @@ class Served:
         """
         bundle = Bundle.load(folder)
         recommender = Recommender.load(bundle.folder)
-        recommender.recommend(recommender.user_ids.values[:1], k=1)
+        for item_id in recommender.recommend(recommender.user_ids.values[:1], k=1)["item_id"]:
+            recommender.similar(item_id, k=1)
         try:
             search, why = TextSearch.load(bundle.folder, bundle.card.encoders), ""
         except RecsysError as error:

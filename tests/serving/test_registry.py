@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from recsys.serving.answers import answer_rows
 from recsys.serving.bundle import RANKING, Bundle
 from recsys.serving.gate import judge_bundles
 from recsys.serving.messages import Recommend
-from recsys.serving.registry import CHAMPION, DIGEST, Registry
+from recsys.serving.registry import CHAMPION, DIGEST, Registry, mlflow_store
 from recsys.serving.served import Service
 from recsys.serving.server import source_of
 from recsys.stages.evaluate import TRUTH
@@ -315,19 +316,20 @@ def test_a_store_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         Registry(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
 
 
+def mlflow_words() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if re.match("MLFLOW_.*_URI", name)}
+
+
 def test_mlflow_loads_it_from_code_and_answers(uri: str) -> None:
     import mlflow
 
+    before = mlflow_words()
     version = Registry(uri).register(Bundle.load(bundle_of()))
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
+    assert mlflow_words() == before  # which processes that are started later would believe
+    with mlflow_store(uri):
+        assert set(mlflow_words().values()) == {uri}
         model = mlflow.pyfunc.load_model(f"models:/recsys/{version}")
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/recsys/{version}"))
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
     assert not list(folder.rglob("*.pkl"))
     answer = model.predict(ROWS)
     known, new = answers_of(bundle_of())
