@@ -1,14 +1,10 @@
 """Bundles of different logs are asked the same anew."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from small_bundles import NEW_USERS, bundle_of, finished_run
-from typer.testing import CliRunner
 
-from recsys.cli import app
 from recsys.data.protocols import Part
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
@@ -18,7 +14,7 @@ from recsys.recommenders.recommender import Recommender
 from recsys.serving import common, gate
 from recsys.serving.bundle import RANKING, Bundle
 from recsys.serving.common import ask_both
-from recsys.serving.gate import judge_bundles, judge_bundles_on
+from recsys.serving.gate import judge_bundles_on
 from recsys.stages.command import Command
 from recsys.stages.prepare import load_data
 
@@ -91,14 +87,3 @@ def test_few_users_judge_nothing(new: Bundle, old: Bundle, monkeypatch: pytest.M
     monkeypatch.setattr(gate, "ENOUGH", n_users + 1)
     with pytest.raises(DataError, match=rf"{n_users} of 40 users .* \(expected {n_users + 1}"):
         judge_bundles_on(new, old, finished_run())
-
-
-def test_the_command(new: Bundle, old: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--on RUN"):
-        judge_bundles(new, old)
-    words = ["promote", "--registry", f"sqlite:///{tmp_path / 'mlflow.db'}"]
-    assert CliRunner().invoke(app, [*words, str(old.folder)]).exit_code == 0
-    found = CliRunner().invoke(app, [*words, str(new.folder), "--on", str(finished_run())])
-    judged = judge_bundles_on(new, old, finished_run())
-    assert f"{judged.users} of 40 users were asked the same anew on" in found.output
-    assert found.exit_code == (0 if judged.better else 1)

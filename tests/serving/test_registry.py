@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from small_bundles import bundle_of, copy_of, describe_again
+from small_bundles import bundle_of, copy_of, describe_again, finished_run
 from typer.testing import CliRunner
 
 from recsys.cli import app
@@ -25,7 +25,7 @@ from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.serving import gate, server
 from recsys.serving.answers import answer_rows
 from recsys.serving.bundle import RANKING, Bundle
-from recsys.serving.gate import judge_bundles
+from recsys.serving.gate import judge_bundles, judge_bundles_on
 from recsys.serving.messages import Recommend
 from recsys.serving.registry import CHAMPION, DIGEST, Registry, mlflow_store
 from recsys.serving.served import Service
@@ -394,6 +394,18 @@ def test_a_k_that_is_none_is_refused(k: Any) -> None:
         answer_rows(recommender, pd.DataFrame({"user_id": ["u3", "u4"], "k": [2, k]}))
     rows = pd.DataFrame({"user_id": ["u3", "u4"], "k": [2.0, None]})
     assert answer_rows(recommender, rows)["item_id"].map(len).tolist() == [2, 10]
+
+
+def test_a_champion_of_an_older_log_is_judged_on_a_run(uri: str, quick: None) -> None:
+    new, old = Bundle.load(bundle_of()), Bundle.load(bundle_of(early=True))
+    words = ["promote", "--registry", uri]
+    assert CliRunner().invoke(app, [*words, str(old.folder)]).exit_code == 0
+    found = CliRunner().invoke(app, [*words, str(new.folder)])
+    assert found.exit_code == 1 and "of 40 users" in found.output and "--on RUN" in found.output
+    found = CliRunner().invoke(app, [*words, str(new.folder), "--on", str(finished_run())])
+    judged = judge_bundles_on(new, old, finished_run())
+    assert f"{judged.users} of 40 users were asked the same anew on" in found.output
+    assert found.exit_code == (0 if judged.better else 1)
 
 
 def why_no_spark() -> str:

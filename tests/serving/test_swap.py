@@ -1,5 +1,6 @@
 """Another bundle takes over without a gap; a broken one does not take over at all."""
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -7,13 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from small_bundles import bundle_of, copy_of, link
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from recsys.errors import ArtifactError
+from recsys.index.exact import ExactIndex
+from recsys.recommenders.changed import two_towers_of
+from recsys.serving import server
 from recsys.serving.app import Limits, create_app
 from recsys.serving.bundle import CARD, Bundle
 from recsys.serving.served import Served, Service
+from recsys.serving.server import serve, source_of
 
 OTHER = "seed=1"
 
@@ -153,6 +160,37 @@ def test_watching_takes_over_when_woken(path: Path) -> None:
     service.stop()
     thread.join(10)
     assert service.swaps == 1 and not thread.is_alive()
+
+
+def test_what_is_like_what_is_made_once_when_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served.load(bundle_of())
+    assert two_towers_of(served.recommender).towers.newcomers is not None  # else it is the index
+
+    def again(*_: object) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(ExactIndex, "build", again)
+    assert served.similar(105, 3) == served.similar(105, 3)
+
+
+def test_requests_run_in_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def run(*_: object, **__: object) -> None:
+        blas = ThreadpoolController().select(user_api="blas").info()
+        threads.extend([torch.get_num_threads(), *(one["num_threads"] for one in blas)])
+
+    monkeypatch.setattr(server.uvicorn, "run", run)
+    before = signal.getsignal(signal.SIGHUP), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with threadpool_limits(2, "blas"):
+            source = source_of(str(bundle_of()), "")
+            serve(source, host="", port=0, reload=600, limits=Limits())
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        torch.set_num_threads(before[1])
+    assert len(threads) > 1 and set(threads) == {1}
 
 
 def test_there_is_no_service_without_a_whole_bundle(tmp_path: Path) -> None:
