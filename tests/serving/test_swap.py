@@ -16,7 +16,6 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from recsys.errors import ArtifactError
 from recsys.index.exact import ExactIndex
 from recsys.recommenders.changed import two_towers_of
-from recsys.serving import server
 from recsys.serving.app import Limits, create_app
 from recsys.serving.bundle import CARD, Bundle
 from recsys.serving.served import Served, Service
@@ -163,7 +162,7 @@ def test_watching_takes_over_when_woken(path: Path) -> None:
 
 
 def test_what_is_like_what_is_made_once_when_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    served = Served.load(bundle_of())
+    served = Served.load(bundle_of("newcomers.later=true"))
     assert two_towers_of(served.recommender).towers.newcomers is not None  # else it is the index
 
     def again(*_: object) -> None:
@@ -180,7 +179,7 @@ def test_requests_run_in_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> Non
         blas = ThreadpoolController().select(user_api="blas").info()
         threads.extend([torch.get_num_threads(), *(one["num_threads"] for one in blas)])
 
-    monkeypatch.setattr(server.uvicorn, "run", run)
+    monkeypatch.setattr("uvicorn.run", run)
     before = signal.getsignal(signal.SIGHUP), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
