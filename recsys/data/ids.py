@@ -149,9 +149,10 @@ class _Ids:
         if self.is_integer and not re.fullmatch(CANONICAL_INTEGER, printed):
             return -1
         try:
-            return int(self._index.get_loc(int(printed) if self.is_integer else printed))
+            place: Any = self._index.get_loc(int(printed) if self.is_integer else printed)
         except (KeyError, OverflowError):  # beyond 64 bits
             return -1
+        return int(place)
 
     def _find(self, ids: "pd.Index[Any]") -> NDArray[np.int32]:
         numbers: NDArray[np.int32] = self._index.get_indexer(ids).astype(np.int32)
