@@ -417,6 +417,7 @@ def why_no_spark() -> str:
     return "" if shutil.which("java") or os.environ.get("JAVA_HOME") else "Java is absent"
 
 
+@pytest.mark.timeout(900)  # Spark starts a JVM and a Python that loads all anew
 @pytest.mark.skipif(bool(why_no_spark()), reason=f"spark_udf: {why_no_spark()}")
 def test_spark_answers_the_same(uri: str, tmp_path: Path) -> None:
     version = Registry(uri).register(Bundle.load(bundle_of()))
