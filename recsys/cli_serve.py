@@ -24,7 +24,7 @@ Store = Annotated[
     str | None,
     typer.Option(
         "--registry",
-        help="MLflow's tracking store; else MLFLOW_TRACKING_URI, else mlflow.db beside the run.",
+        help="MLflow's tracking store; else MLFLOW_TRACKING_URI, else runs/mlflow.db (from here).",
     ),
 ]
 
@@ -97,7 +97,10 @@ def _items(
 
 def _register(
     bundle: BundleOrRun,
-    alias: Annotated[str | None, typer.Option(help="That points to it, such as staging.")] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(help="That points to it, such as staging."),
+    ] = None,
     name: Name = "recsys",
     registry: Store = None,
 ) -> None:
@@ -106,7 +109,7 @@ def _register(
     from recsys.serving.registry import Registry
 
     made = as_bundle(bundle)
-    version = Registry(_store(registry, made.folder.parent), name).register(made, alias)
+    version = Registry(_store(registry), name).register(made, alias)
     pointed = f", alias {alias}" if alias else ""
     output.print(f"{name} version {version}: {made.card.short}{pointed}", soft_wrap=True)
 
@@ -116,6 +119,14 @@ def _promote(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Whatever the gate says; it is still said.")
     ] = False,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Ask both anew for what this finished run held out, about users and items that "
+            "both know: for a champion of an older log.",
+        ),
+    ] = None,
     name: Name = "recsys",
     registry: Store = None,
 ) -> None:
@@ -124,7 +135,7 @@ def _promote(
     from recsys.serving.registry import Registry
 
     made = as_bundle(bundle)
-    found = Registry(_store(registry, made.folder.parent), name).promote(made, anyway=anyway)
+    found = Registry(_store(registry), name).promote(made, anyway=anyway, on=on)
     became = "is the champion now" if found.promoted else "is not promoted"
     output.print(
         f"{name} version {found.version} ({made.card.name}, {made.card.short}) {became}",
@@ -139,7 +150,7 @@ def _rollback(name: Name = "recsys", registry: Store = None) -> None:
     """Make the previous champion the champion again."""
     from recsys.serving.registry import Registry
 
-    now, before = Registry(_store(registry, Path("runs")), name).rollback()
+    now, before = Registry(_store(registry), name).rollback()
     output.print(f"{name} version {now} is the champion again, instead of {before}")
 
 
@@ -171,7 +182,7 @@ def _serve(
     logger.setLevel(logging.INFO)
     logger.handlers = [RichHandler(console=errors, show_path=False, log_time_format="%X")]
     serve(
-        source_of(bundle, _store(registry, Path("runs"))),
+        source_of(bundle, _store(registry)),
         host=host,
         port=port,
         reload=reload,
@@ -179,7 +190,7 @@ def _serve(
     )
 
 
-def _store(given: str | None, runs: Path) -> str:
-    """The MLflow store: the one given, else that of the environment, else beside the runs."""
-    database = (runs / "mlflow.db").resolve()
+def _store(given: str | None) -> str:
+    """The MLflow store: the one given, else that of the environment, else runs/mlflow.db."""
+    database = Path("runs", "mlflow.db").resolve()
     return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"

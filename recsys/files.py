@@ -15,12 +15,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from recsys.errors import ArtifactError
 
 __all__ = [
     "JOURNAL",
+    "FileFacts",
     "atomic_file",
     "atomic_folder",
+    "check_file",
+    "describe_file",
     "digest_file",
     "digest_files",
     "digest_json",
@@ -210,6 +215,41 @@ def _digest_bytes(path: Path, size: int, changed: int) -> str:  # noqa: ARG001  
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+class FileFacts(BaseModel):
+    """What a file must be, as a card beside it says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int  # bytes
+    sha256: str
+
+
+def describe_file(path: Path) -> FileFacts:
+    """What a file is now."""
+    return FileFacts(size=path.stat().st_size, sha256=digest_file(path))
+
+
+def check_file(path: Path, expected: FileFacts, card: str, again: str) -> None:
+    """Refuse a file that is not what a card says.
+
+    Args:
+        path: of the file.
+        expected: what it must be.
+        card: the name of what says so.
+        again: what to do about a file that is not.
+
+    Raises:
+        ArtifactError: it is missing, of another size, or of another content.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file, but {card} names it; {again}")
+    size = path.stat().st_size
+    if size != expected.size:
+        raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
+    if digest_file(path) != expected.sha256:
+        raise ArtifactError(f"{path}: the content is not what {card} says; {again}")
 
 
 def digest_files(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> dict[str, str]:

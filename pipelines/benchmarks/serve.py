@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import Process, Queue
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +56,9 @@ def main() -> None:
 
 def load(asked: argparse.Namespace) -> None:
     """Ask, swap, and tell."""
+    with suppress(OSError):
+        _health(asked.port)
+        sys.exit(f"port {asked.port} is taken: another server would be measured; give --port")
     with TemporaryDirectory() as scratch:
         link = Path(scratch) / "served"
         link.symlink_to(asked.bundles[0].resolve())

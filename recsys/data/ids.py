@@ -5,6 +5,7 @@ order. ``UserIds`` and ``ItemIds`` are different types, so that mixing them up i
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Self
@@ -19,6 +20,7 @@ __all__ = ["ItemIds", "UserIds", "parse_ids"]
 
 CANONICAL_INTEGER = r"(?:0|-?[1-9][0-9]{0,18})"  # as str(int(x)) prints it
 INT64 = np.iinfo(np.int64)
+FEW = 200  # ids up to which looking each up takes less than what pandas sets up for a column
 
 
 def parse_ids(column: pd.Series) -> NDArray[Any]:
@@ -59,7 +61,7 @@ class _Ids:
             raise DataError(f"{self.kind}s must be sorted and distinct; build them with of()")
         self._values = values
         self.appended = appended
-        if appended and not pd.Index(values).is_unique:
+        if appended and not self._index.is_unique:
             raise DataError(f"{self.kind}s must be distinct")
 
     @classmethod
@@ -119,7 +121,8 @@ class _Ids:
     @cached_property
     def _index(self) -> "pd.Index[Any]":
         """Made when an id is first looked for: who only writes ids does without it."""
-        index: pd.Index[Any] = pd.Index(self._values)
+        # not pandas' own kind of text, which it converts at every look-up
+        index: pd.Index[Any] = pd.Index(self._values, dtype=self._values.dtype)
         return index
 
     def find(self, ids: Iterable[Any]) -> NDArray[np.int32]:
@@ -129,14 +132,27 @@ class _Ids:
         """
         if self.is_integer and isinstance(ids, np.ndarray) and ids.dtype.kind == "i":
             return self._find(pd.Index(ids))
-        text = pd.Series(list(ids), dtype=object).astype(str)
+        wanted_ids = list(ids)
+        if len(wanted_ids) <= FEW and {type(one) for one in wanted_ids} <= {str, int}:
+            return np.array([self._find_one(str(one)) for one in wanted_ids], dtype=np.int32)
+        text = pd.Series(wanted_ids, dtype=object).astype(str)
         if not self.is_integer:
-            return self._find(pd.Index(text.astype(object)))
+            return self._find(pd.Index(text.astype(object), dtype=object))
         numbers = np.full(len(text), -1, dtype=np.int32)
         integers = text.str.fullmatch(CANONICAL_INTEGER).to_numpy(dtype=bool)
         wanted = pd.Index([int(printed) for printed in text[integers]])  # beyond 64 bits: unknown
         numbers[integers] = self._find(wanted)
         return numbers
+
+    def _find_one(self, printed: str) -> int:
+        """The number of an id, or -1: microseconds, where `find` takes pandas' setting up."""
+        if self.is_integer and not re.fullmatch(CANONICAL_INTEGER, printed):
+            return -1
+        try:
+            place: Any = self._index.get_loc(int(printed) if self.is_integer else printed)
+        except (KeyError, OverflowError):  # beyond 64 bits
+            return -1
+        return int(place)
 
     def _find(self, ids: "pd.Index[Any]") -> NDArray[np.int32]:
         numbers: NDArray[np.int32] = self._index.get_indexer(ids).astype(np.int32)

@@ -96,8 +96,11 @@ class AnnoyForest:
             return np.array(found, dtype=np.int32)
 
         placed = queries if self.space is None else self.space.askers(queries)
-        with ThreadPoolExecutor(THREADS) as pool:
-            rows = list(pool.map(ask, placed, fetch.tolist(), efforts.tolist()))
+        if len(placed) == 1:  # a user who waits: starting threads takes longer than to ask
+            rows = [ask(placed[0], int(fetch[0]), int(efforts[0]))]
+        else:
+            with ThreadPoolExecutor(THREADS) as pool:
+                rows = list(pool.map(ask, placed, fetch.tolist(), efforts.tolist()))
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         values = np.concatenate([np.empty(0, dtype=np.int32), *rows])
         return Ragged(np.concatenate([[0], np.cumsum(lengths)]), values)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from recsys.errors import ArtifactError, DataError
-from recsys.index.saved import FileCard, check_file, describe_file, read_sealed, write_sealed
+from recsys.files import FileFacts, check_file, describe_file
+from recsys.index.saved import read_sealed, write_sealed
 from recsys.index.vectors import Vectors, unit_vectors
 
 __all__ = ["CARD", "Side", "read_side", "write_side"]
@@ -52,7 +53,7 @@ class _Card(BaseModel):
     count: int  # items with those added
     base_ids_digest: str
     ids_digest: str
-    files: dict[str, FileCard]
+    files: dict[str, FileFacts]
     probes: Probes
 
 
@@ -98,7 +99,7 @@ def read_side(folder: Path, empty: Side) -> tuple[Side, Probes]:
             f"asked for {here[0]:,} items x {here[1]} ({here[2]!r}, then {here[3]!r}); {AGAIN}"
         )
     for name, expected in card.files.items():
-        check_file(folder / name, expected, AGAIN)
+        check_file(folder / name, expected, CARD, AGAIN)
     numbers, vectors, removed = (_read(folder / name) for name in (NUMBERS, SIDE, REMOVED))
     side = empty._replace(numbers=numbers, vectors=vectors, removed=removed)
     if why := _misfit(side, card):

@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.config import IndexConfig
 from recsys.errors import ArtifactError
-from recsys.files import digest_file, digest_json, read_json, write_json
+from recsys.files import (
+    FileFacts,
+    check_file,
+    describe_file,
+    digest_json,
+    read_json,
+    write_json,
+)
 from recsys.index.effort import Calibration
 from recsys.index.vectors import Vectors
 
@@ -22,10 +29,7 @@ __all__ = [
     "CARD",
     "VECTORS",
     "Card",
-    "FileCard",
     "check_answers",
-    "check_file",
-    "describe_file",
     "open_index",
     "read_card",
     "read_sealed",
@@ -44,15 +48,6 @@ AnyCard = TypeVar("AnyCard", bound=BaseModel)
 Neighbours = Callable[[Vectors, int], NDArray[np.int32]]  # queries (q, dim), k -> items (q, k)
 
 
-class FileCard(BaseModel):
-    """What a file must be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int  # bytes
-    sha256: str
-
-
 class Card(BaseModel):
     """All that is known of a saved index."""
 
@@ -65,7 +60,7 @@ class Card(BaseModel):
     calibration: Calibration | None  # None for exact search
     config: IndexConfig
     ids_digest: str  # of the item ids that the vectors belong to
-    files: dict[str, FileCard]
+    files: dict[str, FileFacts]
     probes: dict[int, tuple[int, ...]]  # item -> its nearest items, itself among them
 
 
@@ -163,7 +158,7 @@ def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, .
             f"{sorted({VECTORS, *others})}; build the index again"
         )
     for name, expected in card.files.items():
-        check_file(folder / name, expected)
+        check_file(folder / name, expected, CARD, "build the index again")
     return card
 
 
@@ -195,23 +190,3 @@ def check_answers(folder: Path, card: Card, vectors: Vectors, neighbours: Neighb
                 f"{folder}: nearest to item {probe} were {list(card.probes[probe])} when saved, "
                 f"now {items}; build the index again on this machine"
             )
-
-
-def describe_file(path: Path) -> FileCard:
-    """What a file is now."""
-    return FileCard(size=path.stat().st_size, sha256=digest_file(path))
-
-
-def check_file(path: Path, expected: FileCard, again: str = "build the index again") -> None:
-    """Refuse a file that is not what its card says; ``again`` says what to do then.
-
-    Raises:
-        ArtifactError: it is missing, of another size, or of another content.
-    """
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file; {again}")
-    size = path.stat().st_size
-    if size != expected.size:
-        raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
-    if digest_file(path) != expected.sha256:
-        raise ArtifactError(f"{path}: the content is not what was saved; {again}")

@@ -33,7 +33,7 @@ def answer_rows(recommender: Recommender, asked: pd.DataFrame) -> pd.DataFrame:
         empty where neither user nor history is known: one such row must not stop a job.
 
     Raises:
-        DataError: a k is out of range.
+        DataError: a k is out of range, or no whole number.
     """
     ks = _ks(asked)
     users = _users(recommender, asked)
@@ -67,10 +67,15 @@ def _ks(asked: pd.DataFrame) -> NDArray[np.int64]:
     """How many items each row wants, ``(n,)``."""
     if "k" not in asked:
         return np.full(len(asked), DEFAULT_K)
-    ks = pd.to_numeric(asked["k"]).fillna(DEFAULT_K).to_numpy(dtype=np.int64)
-    if len(ks) and (ks.min() < 1 or ks.max() > LARGEST_K):
-        raise DataError(f"k: {ks.min()} to {ks.max()}, expected 1 to {LARGEST_K:,}")
-    return ks
+    given = asked["k"].fillna(DEFAULT_K)
+    ks = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~((ks >= 1) & (ks <= LARGEST_K) & (ks == np.floor(ks))))
+    if len(wrong):
+        raise DataError(
+            f"k: {given.iloc[wrong[0]]} in row {wrong[0]:,}, expected a whole number from 1 to "
+            f"{LARGEST_K:,}"
+        )
+    return ks.astype(np.int64)
 
 
 def _users(recommender: Recommender, asked: pd.DataFrame) -> NDArray[np.int32]:

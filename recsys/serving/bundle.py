@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.config import Config
 from recsys.config_file import load_config
 from recsys.errors import ArtifactError
-from recsys.files import read_json
+from recsys.files import FileFacts, read_json
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.changes import Changes, newest
-from recsys.serving.described import FileFacts, check_files, digest_of
+from recsys.serving.described import check_files, digest_of
 
 __all__ = [
     "CARD",

@@ -21,13 +21,20 @@ from recsys.content.encoder import ContentBlock
 from recsys.content.saved import load_blocks, save_blocks
 from recsys.data.arrow import from_frame, read_parquet, to_frame, write_parquet
 from recsys.errors import ArtifactError
-from recsys.files import atomic_folder, digest_json, read_json, remove_folder, write_json
+from recsys.files import (
+    FileFacts,
+    atomic_folder,
+    digest_json,
+    read_json,
+    remove_folder,
+    write_json,
+)
 from recsys.index.live import LiveIndex
 from recsys.index.vectors import Vectors
 from recsys.recommenders.changed import ChangedItems, with_changes
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.serving.described import FileFacts, check_files, describe_files, digest_of
+from recsys.serving.described import check_files, describe_files, digest_of
 
 __all__ = ["Changes", "ItemRows", "newest", "read_newest_card", "write_changes"]
 

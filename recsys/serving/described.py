@@ -3,32 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from recsys.files import FileFacts, check_file, describe_file, digest_json
 
-from recsys.errors import ArtifactError
-from recsys.files import digest_file, digest_json
-
-__all__ = ["FileFacts", "check_files", "describe_files", "digest_of"]
-
-
-class FileFacts(BaseModel):
-    """What a file must be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int  # bytes
-    sha256: str
+__all__ = ["check_files", "describe_files", "digest_of"]
 
 
 def describe_files(folder: Path) -> dict[str, FileFacts]:
     """Size and sha256 of every file below a folder, by its name there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): FileFacts(
-            size=path.stat().st_size, sha256=digest_file(path)
-        )
-        for path in paths
-    }
+    return {path.relative_to(folder).as_posix(): describe_file(path) for path in paths}
 
 
 def digest_of(files: Mapping[str, FileFacts]) -> str:
@@ -49,11 +32,4 @@ def check_files(folder: Path, files: Mapping[str, FileFacts], card: str, again: 
         ArtifactError: a file is missing, cut or changed.
     """
     for name, expected in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise ArtifactError(f"{path}: no such file, but {card} names it; {again}")
-        size = path.stat().st_size
-        if size != expected.size:
-            raise ArtifactError(f"{path}: {size:,} bytes, expected {expected.size:,}; {again}")
-        if digest_file(path) != expected.sha256:
-            raise ArtifactError(f"{path}: the content is not what {card} says; {again}")
+        check_file(folder / name, expected, card, again)

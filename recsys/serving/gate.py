@@ -1,6 +1,10 @@
-"""Is one bundle better than another? The lists that both were measured on, user by user."""
+"""Is one bundle better than another? The lists that both were measured on, user by user.
+
+Bundles of different logs have no such lists; they can be asked anew, see `judge_bundles_on`.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +19,10 @@ from recsys.evaluation.certainty import LEVEL, Pair, certainty
 from recsys.evaluation.saved_lists import measure_lists, read_list, truth_rows
 from recsys.files import read_json
 from recsys.serving.bundle import RANKING, Bundle
+from recsys.serving.common import ask_both
 from recsys.stages.evaluate import METRICS_FILE, TRUTH
 
-__all__ = ["Judgement", "judge_bundles"]
+__all__ = ["Judgement", "judge_bundles", "judge_bundles_on"]
 
 ENOUGH = 30  # users
 
@@ -31,12 +36,14 @@ class Judgement:
         users: who were asked the same of both.
         of: users that the candidate was measured on.
         pair: difference, interval and p; ``ours`` is the candidate.
+        how: they were asked, if anew.
     """
 
     metric: str
     users: int
     of: int
     pair: Pair
+    how: str = ""
 
     @property
     def better(self) -> bool:
@@ -48,7 +55,7 @@ class Judgement:
         return (
             f"{self.pair.verdict()}: {self.metric} {mean:+.4f} ({low:+.4f} to {high:+.4f}, "
             f"{LEVEL:.0%} interval), p {self.pair.p:.4f}; {self.users:,} of {self.of:,} users were "
-            "asked the same"
+            f"asked the same{self.how}"
         )
 
 
@@ -76,7 +83,7 @@ def judge_bundles(candidate: Bundle, champion: Bundle) -> Judgement:
         raise DataError(
             f"{len(same):,} of {n_measured:,} users have the same held-out items in both, too few "
             f"to judge by (expected {ENOUGH} at least): the log or the split is another, or small; "
-            "train and evaluate the champion's config on the same log"
+            "train and evaluate the champion's config on the same log, or ask both anew (--on RUN)"
         )
     k = int(metric.split("@")[1])
     lists = {
@@ -85,6 +92,34 @@ def judge_bundles(candidate: Bundle, champion: Bundle) -> Judgement:
     }
     found = certainty(measure_lists(lists, truth.take(same), [metric]), [metric])
     return Judgement(metric, len(same), n_measured, found[metric].against("champion")["candidate"])
+
+
+def judge_bundles_on(candidate: Bundle, champion: Bundle, run: Path) -> Judgement:
+    """Compare two bundles by what they answer now; see `recsys.serving.common.ask_both`.
+
+    Args:
+        candidate: whose config says by which metric.
+        champion: it is held against; its log may be older.
+        run: a finished run that held something out for its test.
+
+    Raises:
+        DataError: too few users are left whom both know.
+        ArtifactError: a file is missing or damaged.
+    """
+    metric = candidate.config.evaluation.headline
+    common = ask_both(candidate, champion, run, int(metric.split("@")[1]))
+    n_users = len(common.truth)
+    if n_users < ENOUGH:
+        raise DataError(
+            f"{n_users:,} of {common.of:,} users of {run} are known to both and have held-out "
+            "items that both can recommend and neither learnt from, too few to judge by (expected "
+            f"{ENOUGH} at least)"
+        )
+    lists = dict(zip(("candidate", "champion"), ({0: one} for one in common.lists), strict=True))
+    found = certainty(measure_lists(lists, common.truth, [metric]), [metric])
+    how = f" anew on {run}, among {common.n_items:,} items that both can recommend"
+    pair = found[metric].against("champion")["candidate"]
+    return Judgement(metric, n_users, common.of, pair, how)
 
 
 def _asked(bundle: Bundle) -> tuple[str, dict[str, Any]]:

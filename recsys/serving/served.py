@@ -27,6 +27,7 @@ __all__ = ["Cannot", "NotKnown", "Served", "Service"]
 logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]  # json-able
+_State = tuple[Path, tuple[tuple[Path, int, int], ...]]  # what lies where
 
 
 class NotKnown(DataError):
@@ -69,7 +70,8 @@ class Served:
         """
         bundle = Bundle.load(folder)
         recommender = Recommender.load(bundle.folder)
-        recommender.recommend(recommender.user_ids.values[:1], k=1)
+        for item_id in recommender.recommend(recommender.user_ids.values[:1], k=1)["item_id"]:
+            recommender.similar(item_id, k=1)
         try:
             search, why = TextSearch.load(bundle.folder, bundle.card.encoders), ""
         except RecsysError as error:
@@ -187,16 +189,21 @@ class Service:
     Who has taken ``current`` keeps it until the answer is sent.
     """
 
-    def __init__(self, find: Callable[[], Path]) -> None:
+    def __init__(
+        self, find: Callable[[], Path], taken: Callable[[Path], None] | None = None
+    ) -> None:
         """Load the first bundle.
 
         Args:
             find: says where the bundle lies that should be served now.
+            taken: is told the folder of each bundle that is served from then on.
 
         Raises:
             RecsysError: there is none, or it is broken.
         """
         self._find = find
+        self._taken = taken
+        self._refused: _State | None = None
         self._wake = threading.Event()
         self._ended = False
         self._complaint = ""
@@ -207,12 +214,20 @@ class Service:
     def refresh(self) -> bool:
         """Look whether another bundle is wanted and take it; whether it was taken.
 
-        A broken one is told of once, and looked at again the next time: it may still be on its way.
+        A broken one is told of once, and read again when a file of it has changed (it may still be
+        on its way) or when woken.
         """
+        state = None
         try:
-            new = self._other(self._find())
+            folder = self._find().resolve()
+            state = _state_of(folder)
+            if state == self._refused:
+                return False
+            self._refused = None
+            new = self._other(folder)
         except (RecsysError, OSError) as error:
             self._complain(str(error))
+            self._refused = None if isinstance(error, OSError) else state
             return False
         except Exception as error:  # whatever is wrong with it, the old one goes on serving
             self._complain(f"{type(error).__name__}: {error}")
@@ -220,6 +235,8 @@ class Service:
         if new is None:
             return False
         self.current, old = new, self.current
+        if self._taken is not None:
+            self._taken(new.bundle.folder)
         self.swaps += 1
         self._complaint = ""
         logger.info("serving %s instead of %s", new.bundle.digest[:12], old.bundle.digest[:12])
@@ -227,7 +244,7 @@ class Service:
 
     def _other(self, folder: Path) -> Served | None:
         """What lies in a folder, if it is not what is served: another bundle, or other items."""
-        folder, now = folder.resolve(), self.current.bundle
+        now = self.current.bundle
         if read_bundle_card(folder).digest != now.card.digest:
             return Served.load(folder)
         changed, card = newest(folder), read_newest_card(folder)
@@ -254,7 +271,8 @@ class Service:
 
     def _watch(self, every: float) -> None:
         while not self._ended:
-            self._wake.wait(every)
+            if self._wake.wait(every):
+                self._refused = None
             self._wake.clear()
             if not self._ended:
                 self.refresh()
@@ -265,3 +283,10 @@ class Service:
             kept = self.current.bundle.card.short
             logger.error("another bundle cannot be used (%s): %s goes on serving", why, kept)
         self._complaint = why
+
+
+def _state_of(folder: Path) -> _State:
+    """Names, sizes and times of all files below a folder; nothing is read."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [(path, path.stat()) for path in files]
+    return folder, tuple((path, about.st_size, about.st_mtime_ns) for path, about in facts)

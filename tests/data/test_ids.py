@@ -1,12 +1,14 @@
 """Ids become numbers and come back, whatever they are."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.ids import ItemIds, UserIds, parse_ids
+from recsys.data.ids import FEW, ItemIds, UserIds, parse_ids
 from recsys.errors import DataError
 
 INT64_MAX = 2**63 - 1
@@ -65,6 +67,25 @@ def test_find_takes_an_integer_and_its_print_for_the_same() -> None:
     assert ids.find([]).tolist() == []
     text = UserIds.of(np.array(["7", "seven"], dtype=object))
     assert text.find([7, "7", "seven", "eight"]).tolist() == [0, 0, 1, -1]
+
+
+@given(
+    st.lists(st.one_of(st.integers(-(2**63), INT64_MAX).map(str), st.text(max_size=3)), min_size=1),
+    st.lists(st.one_of(st.integers(-(2**65), 2**65), st.text(max_size=3), st.booleans())),
+)
+def test_few_ids_are_found_as_many_are(column: list[str], others: list[object]) -> None:
+    ids = UserIds.of(parse_ids(pd.Series(column, dtype=object)))
+    for one in [*column, *others]:
+        assert ids.find([one]).tolist() == ids.find([one] * (FEW + 1)).tolist()[:1]
+
+
+def test_one_id_is_found_without_touching_all() -> None:
+    ids = UserIds.of(np.array([f"u{n}" for n in range(50_000)], dtype=object))
+    ids.find(["u7"])  # what is made once
+    started = time.perf_counter()
+    for _ in range(100):
+        ids.find(["u7"])
+    assert time.perf_counter() - started < 0.1  # 10 ms and more for each, when all were converted
 
 
 def test_an_unknown_id_is_named() -> None:

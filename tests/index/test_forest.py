@@ -73,6 +73,23 @@ def test_what_is_found_depends_neither_on_k_nor_on_exclusions(
     assert not np.array_equal(many, exact), "the forest is too good to show anything here"
 
 
+def test_one_query_starts_no_threads_and_gets_what_it_gets_among_many(
+    index: ApproximateIndex, users: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = index.query(users[:5], 10)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("threads for one query")
+
+    monkeypatch.setattr(forest, "ThreadPoolExecutor", refuse)
+    for row, user in enumerate(users[:5]):
+        one = index.query(user[None], 10)
+        assert np.array_equal(one.items[0], many.items[row])
+        assert np.array_equal(one.scores[0], many.scores[row])
+    with pytest.raises(AssertionError, match="threads for one query"):
+        index.query(users[:5], 10)
+
+
 def test_askers_decide_how_far_it_looks(items: Vectors) -> None:
     """Those who stand in the middle look at more of the items than the items do."""
     random = np.random.default_rng(0)
@@ -165,7 +182,7 @@ def test_damage_is_seen_before_annoy_maps_the_file(
         (content[:-4], "bytes, expected"),
         (b"", "0 bytes, expected"),
         (content + b"more", "bytes, expected"),
-        (content[:-1] + b"?", "the content is not what was saved"),
+        (content[:-1] + b"?", "the content is not what index.json says"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=says):

@@ -57,39 +57,51 @@ kind = "none"
 """
 KINDS = ("dark space opera", "light sea shanty")
 N_USERS, N_ITEMS = 40, 30
+NEW_USERS = ("u0", "u17")
 
 
-def _write_files(folder: Path) -> None:
+def _write_files(folder: Path, *, early: bool) -> None:
     random = np.random.default_rng(0)
     rows = [
         (f"u{user}", 100 + item, step)
         for user in range(N_USERS)
         for step, item in enumerate(random.permutation(np.arange(user % 2, N_ITEMS, 2))[:10])
     ]
-    pd.DataFrame(rows, columns=["user_id", "item_id", "time"]).to_csv(folder / "log.csv")
+    log = pd.DataFrame(rows, columns=["user_id", "item_id", "time"])
     numbers = range(N_ITEMS)
     titles = [f"{KINDS[n % 2]} part {n}" for n in numbers]
     items = pd.DataFrame({"item_id": [100 + n for n in numbers], "title": titles})
-    items.to_csv(folder / "items.csv", index=False)
     ages = {"user_id": [f"u{n}" for n in range(N_USERS)], "age": [20 + n for n in range(N_USERS)]}
-    pd.DataFrame(ages).to_csv(folder / "users.csv", index=False)
+    users = pd.DataFrame(ages)
+    if early:  # before the last rows, some items and some users were there: others' numbers differ
+        log = log[(log["time"] < 7) & (log["item_id"] >= 103) & ~log["user_id"].isin(NEW_USERS)]
+        items, users = items[items["item_id"] >= 103], users[~users["user_id"].isin(NEW_USERS)]
+    log.to_csv(folder / "log.csv")
+    items.to_csv(folder / "items.csv", index=False)
+    users.to_csv(folder / "users.csv", index=False)
     (folder / "my.toml").write_text(CONFIG)
 
 
 @cache
-def finished_run(*words: str) -> Path:
-    """The folder of a whole run; words such as ``"seed=1"`` change the config."""
+def finished_run(*words: str, early: bool = False) -> Path:
+    """The folder of a whole run; words such as ``"seed=1"`` change the config.
+
+    Args:
+        words: that change it.
+        early: of the log as it was before it grew.
+    """
     folder = Path(mkdtemp(prefix="recsys-serving-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _write_files(folder)
+    _write_files(folder, early=early)
     Command.of(folder / "my.toml", words, folder / "run").go()
     return folder / "run"
 
 
 @cache
-def bundle_of(*words: str) -> Path:
+def bundle_of(*words: str, early: bool = False) -> Path:
     """The folder of its bundle, which tests must not change."""
-    return make_bundle(finished_run(*words)).folder
+    run = finished_run(*words, early=True) if early else finished_run(*words)  # as the cache knows
+    return make_bundle(run).folder
 
 
 def copy_of(bundle: Path, to: Path) -> Path:
