@@ -16,6 +16,7 @@ from recsys.batch.job import Job
 from recsys.batch.on_device import DeviceIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.index import Index
+from recsys.index.live import LiveIndex
 from recsys.recommenders.two_tower import TwoTowerRanker
 
 __all__ = ["Choice", "Search", "choose_search", "with_search"]
@@ -46,7 +47,7 @@ def choose_search(job: Job, wanted: Search, device: torch.device) -> Choice:
     Answers of exact search are exact, so the index must be faster by a tenth.
     """
     ranker = job.recommender.ranker
-    if not isinstance(ranker, TwoTowerRanker) or isinstance(ranker.index, ExactIndex):
+    if not isinstance(ranker, TwoTowerRanker) or _is_exact(ranker.index):
         return Choice("exact" if device.type != "cpu" else "index", {})
     if wanted != "auto":
         return Choice(wanted, {})
@@ -63,12 +64,21 @@ def with_search(job: Job, search: Literal["index", "exact"], device: torch.devic
     ranker = job.recommender.ranker
     if not isinstance(ranker, TwoTowerRanker):
         return job
-    index: Index = ranker.index
-    if search == "exact":
-        vectors = index.vectors, index.config, index.ids_digest
-        index = ExactIndex(*vectors) if device.type == "cpu" else DeviceIndex(*vectors, device)
+    index = _exact(ranker.index, device) if search == "exact" else ranker.index
     ranker = replace(ranker, towers=ranker.towers.to(device), index=index)
     return replace(job, recommender=replace(job.recommender, ranker=ranker))
+
+
+def _is_exact(index: Index) -> bool:
+    return isinstance(index.base if isinstance(index, LiveIndex) else index, ExactIndex)
+
+
+def _exact(index: Index, device: torch.device) -> Index:
+    """Exact search over the same items; what changed in them stays changed."""
+    if isinstance(index, LiveIndex):
+        return replace(index, base=_exact(index.base, device))
+    vectors = index.vectors, index.config, index.ids_digest
+    return ExactIndex(*vectors) if device.type == "cpu" else DeviceIndex(*vectors, device)
 
 
 def _measure(job: Job, device: torch.device) -> dict[str, int]:

@@ -19,6 +19,7 @@ from recsys.data.interactions import Interactions
 from recsys.data.ragged import Ragged
 from recsys.index.exact import ExactIndex
 from recsys.index.index import build_index
+from recsys.index.live import LiveIndex
 from recsys.index.topk import TopK
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
@@ -116,3 +117,21 @@ def test_exact_answers_come_from_the_vectors_of_the_index(job: Job) -> None:
     np.testing.assert_array_equal(found.items, expected.items)
     kept = with_search(job, "index", torch.device("cpu")).recommender.ranker
     assert isinstance(kept, TwoTowerRanker) and kept.index is ranker.index
+
+
+def test_changed_items_stay_changed(job: Job) -> None:
+    ranker = job.recommender.ranker
+    assert isinstance(ranker, TwoTowerRanker)
+    before = job.top_k(job.users).items
+    live = LiveIndex.over(ranker.index).without(np.unique(before[:, 0]))
+    live = live.put(np.array([N_ITEMS]), ranker.index.vectors[before[:1, 0]])
+    recommender = replace(
+        job.recommender,
+        ranker=replace(ranker, index=live),
+        item_ids=ItemIds(np.arange(N_ITEMS + 1)),
+        known=replace(job.recommender.known, n_items=N_ITEMS + 1),
+    )
+    changed = replace(job, recommender=recommender)
+    found = with_search(changed, "exact", torch.device("cpu")).top_k(job.users)
+    assert not np.isin(found.items, before[:, 0]).any()
+    assert found.items[0, 0] == N_ITEMS
