@@ -75,6 +75,7 @@ def recommend_stage(run: Run) -> Stage:
         files=wishes.files,
         work=work,
         resumes=True,
+        is_there=lambda: _parts_are_there(run),
     )
 
 
@@ -143,6 +144,11 @@ def _parts_before(run: Run) -> dict[str, int]:
     path = run.folder("recommendations") / ELSEWHERE
     told = read_json(path) if run.wishes.to is not None and path.is_file() else {}
     return dict(told.get("sizes", {})) if told.get("to") == run.wishes.to else {}
+
+
+def _parts_are_there(run: Run) -> bool:
+    """Whether parts that were sent elsewhere lie there still, and no others."""
+    return run.wishes.to is None or open_place(run.wishes.to).sizes() == _parts_before(run)
 
 
 def _history(run: Run) -> Literal["all", "train", "refit"]:

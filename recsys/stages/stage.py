@@ -61,6 +61,7 @@ class Stage:
         always: do it at every run: it reads files that only itself knows of. What it writes is the
             same as long as they are, and later stages are skipped.
         resumes: what is finished of a killed call is kept for the next with the same key.
+        is_there: whether what it wrote elsewhere than into its folder is there still.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Stage:
     work: Callable[[Path], Facts]
     always: bool = False
     resumes: bool = False
+    is_there: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,13 @@ def _unfinished(stage: Stage, key: str, *, force: bool) -> AbstractContextManage
 
 
 def is_fresh(stage: Stage, inputs: Mapping[str, str]) -> bool:
-    """Whether the folder holds exactly what this stage would write."""
+    """Whether the folder holds exactly what this stage would write, and so does elsewhere."""
     if not (stage.folder / RECORD).is_file():
         return False
     record = read_record(stage.folder)
-    return bool(record["key"] == _key(stage, inputs)) and not _altered(stage.folder, record)
+    if record["key"] != _key(stage, inputs) or _altered(stage.folder, record):
+        return False
+    return stage.is_there()
 
 
 def inputs_of(stage: Stage) -> dict[str, str]:

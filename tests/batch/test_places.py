@@ -84,6 +84,17 @@ def test_a_killed_batch_goes_on_there(
     assert len({user for table in tables for user in table["user_id"].to_pylist()}) == USERS
 
 
+def test_parts_that_are_gone_are_written_again(run: Run, where: str) -> None:
+    stage = recommend_stage(replace(run, wishes=replace(run.wishes, to=where)))
+    recommend(run, where)
+    assert perform(stage).skipped
+    place = open_place(where)
+    sizes = place.sizes()
+    place.clear()
+    assert not perform(stage).skipped
+    assert place.sizes() == sizes
+
+
 def test_parts_of_something_else_are_left_alone(run: Run, where: str) -> None:
     place = open_place(where)
     place.write("part-00099.parquet", b"precious")
