@@ -71,8 +71,9 @@ def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Pa
     """Yield what an unfinished call with the same key left, or an empty folder.
 
     It takes the place of ``path`` when the block ends well, without its ``JOURNAL``. An exception
-    or a kill leaves it for the next call; what was begun with another key is removed. One process
-    at a time.
+    or a kill leaves it for the next call, if it holds a ``JOURNAL``: without one it may be what
+    lay at ``path`` before, left by a kill after the two changed places. That, and what was begun
+    with another key, is removed. One process at a time.
 
     Args:
         path: of the finished folder.
@@ -88,7 +89,7 @@ def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Pa
         remove_folder(_set_aside(path))
         unfinished = path.with_name(f".{path.name}.{key[:16]}.unfinished")
         for begun in path.parent.glob(f".{path.name}.*.unfinished"):
-            if begun != unfinished or afresh:
+            if begun != unfinished or afresh or not (begun / JOURNAL).exists():
                 remove_folder(begun)
         unfinished.mkdir(exist_ok=True)
         for half in unfinished.glob("*.partial"):  # a file that was being written
@@ -105,12 +106,14 @@ def _alone(path: Path) -> Iterator[None]:
 
     opened = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{path}: another process is writing it; wait until it is done, or take another "
+                "--out"
+            ) from None
         yield
-    except BlockingIOError:
-        raise ArtifactError(
-            f"{path}: another process is writing it; wait until it is done, or take another --out"
-        ) from None
     finally:
         os.close(opened)
 

@@ -11,6 +11,7 @@ import pytest
 from recsys import files
 from recsys.errors import ArtifactError
 from recsys.files import (
+    JOURNAL,
     atomic_file,
     atomic_folder,
     digest_file,
@@ -18,6 +19,7 @@ from recsys.files import (
     digest_json,
     locked,
     read_json,
+    resumed_folder,
     write_json,
 )
 
@@ -142,3 +144,21 @@ def test_a_lock_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
+
+
+def test_what_a_kill_after_the_exchange_left_is_not_gone_on_with(tmp_path: Path) -> None:
+    key, path = "0" * 64, tmp_path / "made"
+    path.mkdir()
+    (path / "old").touch()
+    with resumed_folder(path, key) as folder:
+        (folder / "new").touch()
+        (folder / JOURNAL).touch()
+    assert [one.name for one in path.iterdir()] == ["new"]
+    left = tmp_path / f".made.{key[:16]}.unfinished"  # as if it had not been removed yet
+    left.mkdir()
+    (left / "old").touch()
+    with resumed_folder(path, key) as folder:
+        assert folder == left and not list(folder.iterdir())
+        (folder / JOURNAL).touch()
+    with pytest.raises(BlockingIOError), resumed_folder(path, key):
+        raise BlockingIOError  # of the work, not of the lock
