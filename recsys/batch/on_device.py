@@ -76,7 +76,7 @@ class DeviceIndex(ExactIndex):
         values, items = best.values.cpu().numpy(), best.indices.cpu().numpy()
         asked, places = np.nonzero(np.isfinite(values))
         chosen = items[asked, places].astype(np.int32)
-        exact = cosines_of_pairs(queries[asked], self.vectors[chosen])
+        exact = cosines_of_pairs(queries, self.vectors, asked, chosen)
         found = top_k_of_found(asked, chosen, exact, len(queries), k)
         if fetch == len(self):
             return found, np.array([], dtype=np.intp)

@@ -230,7 +230,7 @@ class ApproximateIndex:
         if candidates is not None:
             allowed &= candidates[items]
         rows, items = rows[allowed], items[allowed]
-        scores = cosines_of_pairs(queries[rows], self.vectors[items])
+        scores = cosines_of_pairs(queries, self.vectors, rows, items)
         return top_k_of_found(rows, items, scores, len(queries), k)
 
     def _neighbours(self, queries: Vectors, k: int) -> NDArray[np.int32]:

@@ -23,7 +23,6 @@ QUERIES = 256  # at most, and
 FEW = 32  # at least, that meet
 ITEMS = 4_096  # so many items at a time: their scores stay in a processor's cache
 PENDING = 1 << 17  # findings that wait to be ranked, and one block's
-PAIRS = 1 << 20  # numbers of vectors that are multiplied in double at a time
 LEAST = np.finfo(np.float32).min  # above what is barred
 ROUNDING = 2.0**-24  # of float32
 
@@ -134,11 +133,7 @@ def _rank(
     rows, items = (np.concatenate(parts) for parts in zip(*waiting, strict=True))
     if not len(rows):
         return best
-    scores = np.empty(len(rows), dtype=np.float32)
-    size = max(1, PAIRS // vectors.shape[1])
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        scores[part] = cosines_of_pairs(queries[rows[part]], vectors[items[part]])
+    scores = cosines_of_pairs(queries, vectors, rows, items)
     filled = best.items >= 0
     return top_k_of_found(
         np.concatenate([np.nonzero(filled)[0], rows]),

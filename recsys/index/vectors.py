@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["Vectors", "cosines", "cosines_of_pairs", "unit_vectors"]
+__all__ = ["TOLERANCE", "Vectors", "cosines", "cosines_of_pairs", "unit_vectors"]
 
 Vectors = NDArray[np.float32]  # (n, dim), each row of length 1
 
 TOLERANCE = 1e-3  # of a length: float32 rounding is far below it, bfloat16 rounding far above
+PAIRS = 1 << 20  # numbers of vectors that are multiplied in double at a time
 
 
 def unit_vectors(vectors: NDArray[Any], what: str, *, dim: int | None = None) -> Vectors:
@@ -53,11 +54,22 @@ def cosines(queries: Vectors, vectors: NDArray[np.floating[Any]]) -> NDArray[np.
     return wide.astype(np.float32)
 
 
-def cosines_of_pairs(queries: Vectors, vectors: Vectors) -> NDArray[np.float32]:
-    """Return the cosine of row i of ``queries`` with row i of ``vectors``, shape ``(m,)``.
+def cosines_of_pairs(
+    queries: Vectors,
+    vectors: Vectors,
+    rows: NDArray[np.integer[Any]],
+    items: NDArray[np.integer[Any]],
+) -> NDArray[np.float32]:
+    """Return the cosine of query ``rows[i]`` with vector ``items[i]``, shape ``(m,)``.
 
-    The same numbers as in ``cosines``, bit for bit.
+    The same numbers as in ``cosines``, bit for bit. However many pairs there are, few vectors are
+    copied at a time.
     """
-    products = queries.astype(np.float64) * vectors.astype(np.float64)
-    rounded: NDArray[np.float32] = products.sum(axis=1).astype(np.float32)
-    return rounded
+    found = np.empty(len(rows), dtype=np.float32)
+    size = max(1, PAIRS // vectors.shape[1])
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        left, right = queries[rows[part]], vectors[items[part]]
+        products = left.astype(np.float64) * right.astype(np.float64)
+        found[part] = products.sum(axis=1)
+    return found

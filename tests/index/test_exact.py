@@ -16,7 +16,7 @@ from recsys.errors import ArtifactError
 from recsys.index import scan
 from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
-from recsys.index.vectors import cosines
+from recsys.index.vectors import cosines, cosines_of_pairs
 
 
 class TestExactIndex(IndexSuite):
@@ -111,3 +111,15 @@ def test_a_forest_is_not_loaded_as_exact(tmp_path: Path) -> None:
     ApproximateIndex.build(clustered(50, 6, seed=1), ids_digest=DIGEST).save(tmp_path)
     with pytest.raises(ArtifactError, match="kind 'annoy', expected 'exact'"):
         ExactIndex.load(tmp_path, ids_digest=DIGEST)
+
+
+def test_many_pairs_are_compared_in_little_memory() -> None:
+    random = np.random.default_rng(0)
+    vectors = clustered(500, 64, seed=1)
+    rows, items = random.integers(0, 500, (2, 200_000))
+    tracemalloc.start()
+    found = cosines_of_pairs(vectors, vectors, rows, items)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 << 20, "all pairs in double are 300 MiB"
+    assert np.array_equal(found, cosines(vectors, vectors)[rows, items])

@@ -70,9 +70,9 @@ def test_what_is_ranked_at_once_is_bounded(
     whole = index.query(users, 10)
     gathered = []
 
-    def watched(queries: Vectors, vectors: Vectors) -> Any:
-        gathered.append(vectors.size)
-        return cosines_of_pairs(queries, vectors)
+    def watched(queries: Vectors, vectors: Vectors, rows: Any, items: Any) -> Any:
+        gathered.append(len(items) * vectors.shape[1])
+        return cosines_of_pairs(queries, vectors, rows, items)
 
     monkeypatch.setattr(approximate, "cosines_of_pairs", watched)
     monkeypatch.setattr(approximate, "GATHERED", 1 << 16)
