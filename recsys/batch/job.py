@@ -142,5 +142,6 @@ def _encode(table: pa.Table, file_format: Format) -> bytes:
     elif file_format == "csv":
         table.to_pandas().to_csv(buffer, index=False)
     else:
-        table.to_pandas().to_json(buffer, orient="records", lines=True)
+        lines = table.to_pandas().to_json(orient="records", lines=True)
+        buffer.write(lines.encode() if len(table) else b"")  # of no rows pandas makes a blank line
     return buffer.getvalue()

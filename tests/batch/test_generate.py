@@ -86,3 +86,13 @@ def test_other_formats_hold_the_same(
     expected = recommender.recommend(k=3)
     assert table["item_id"].tolist() == expected["item_id"].tolist()
     assert table["user_id"].tolist() == expected["user_id"].tolist()
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl"])
+def test_nothing_allowed_is_no_line(
+    recommender: Recommender, tmp_path: Path, file_format: Format
+) -> None:
+    nothing = np.zeros(len(recommender.item_ids), dtype=np.bool_)
+    generate(recommender, tmp_path, k=3, file_format=file_format, candidates=nothing)
+    lines = (tmp_path / f"part-00000.{file_format}").read_text().splitlines()
+    assert lines == (["user_id,rank,item_id,score"] if file_format == "csv" else [])
