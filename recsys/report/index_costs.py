@@ -129,7 +129,7 @@ def _megabytes(folder: Path) -> float:
 
 def print_costs(costs: list[Cost], k: int, output: Console) -> None:
     """Draw them as a table, a row each."""
-    table = Table(title=f"{ALONE} users, one after the other, top {k}", title_justify="left")
+    table = Table(title=f"Users one after the other, top {k}", title_justify="left")
     table.add_column("index", no_wrap=True)
     for heading in ("effort", "recall", "looks at", "ms", "99 % <", "built", "MiB"):
         table.add_column(heading, justify="right")
