@@ -210,7 +210,7 @@ class ApproximateIndex:
         times = np.maximum(1.0, depth) * (len(self) / max(1, allowed))
         efforts = np.minimum(self.proposer.most, measured.chosen.effort * times)
         if allowed == len(self):
-            cost = np.where(times > 1, 2.0, 1.0)
+            cost = np.clip(times, 1.0, SCANNED)  # nobody who asks the usual is scanned for
         else:
             cost = np.full(len(excluded), SCANNED if self.proposer.ordered else np.inf)
         return efforts.astype(np.int64), cost * looks * times
