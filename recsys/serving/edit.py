@@ -82,7 +82,8 @@ def edit_items(folder: Path, add: Path | None = None, remove: Path | None = None
         now = base if changes is None else changes.on(base)
         live = live_index_of(now)
         generation = 1 if changes is None else changes.card.generation + 1
-        rows, key, ignored = None, _key(bundle.config), ()
+        rows, key = None, _key(bundle.config)
+        ignored: tuple[str, ...] = ()
         gone: list[str] = []
         if remove is not None:
             gone = read_ids(remove, now.item_ids, key, "item_id")
