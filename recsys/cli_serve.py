@@ -85,6 +85,9 @@ def _items(
             f"removed {done.removed:,}; change {done.generation:,}",
             soft_wrap=True,
         )
+        if done.ignored:
+            names = escape(", ".join(done.ignored))
+            output.print(f"ignored, as the catalogue has no such columns: {names}", soft_wrap=True)
     if rebuild:
         before = Bundle.load(bundle).digest
         made = build_again(bundle)

@@ -175,7 +175,9 @@ def _describe(items: NDArray[np.int32], task: Task, nature: Nature, k: int) -> d
     found |= {n: beyond[f"{n}@{k}"] for n in ("diversity", "arp_lift") if f"{n}@{k}" in beyond}
     shown = items[items >= 0]
     if nature.ages is not None:
-        found["age"] = float(np.nanmean(nature.ages[shown])) if len(shown) else 0.0
+        ages = nature.ages[shown]
+        known = ages[~np.isnan(ages)]
+        found["age"] = float(known.mean()) if len(known) else 0.0
     if nature.categories is not None:
         found["of_a_category"] = float(_most_of_one(items, nature.categories).mean())
     return found

@@ -37,6 +37,7 @@ KINDS_BY_CELL: tuple[tuple[Any, Kind], ...] = (
     (list | tuple | set | np.ndarray, "lists"),
 )
 SHOWN = 12  # names of columns in a message
+TRIED = 100  # texts that are read as dates before all are
 
 
 class Values(NamedTuple):
@@ -146,9 +147,17 @@ class Cells:
         return self._once("labels", name, self._labels)
 
     def _once(self, what: str, name: str, read: Callable[[pd.Series], Found]) -> Found:
-        found: Found | None = self._read.get((what, name))
+        """Read a column, or remember what was read, or why it could not be: texts are many."""
+        found: Found | ConfigError | None = self._read.get((what, name))
         if found is None:  # two threads may do it twice, to the same end
-            found = self._read[what, name] = read(self.column(name))
+            column = self.column(name)
+            try:
+                found = read(column)
+            except ConfigError as error:
+                found = error
+            self._read[what, name] = found
+        if isinstance(found, ConfigError):
+            raise ConfigError(str(found))
         return found
 
     def _kind(self, column: pd.Series) -> Kind:
@@ -194,12 +203,13 @@ class Cells:
         if self.kind(str(column.name)) in ("flags", "lists", "numbers"):
             raise self._mismatch(column, column.dropna().iloc[0], "dates")
         codes, texts = self._texts(column)
-        try:
-            read = pd.to_datetime(texts, format="mixed", utc=True, errors="coerce")
-        except (ValueError, OverflowError, TypeError) as error:
-            raise ConfigError(f"column {column.name!r}: no dates ({error})") from None
-        if read.isna().any():
-            raise self._mismatch(column, texts[read.isna()][0], "dates")
+        for some in (texts[:TRIED], texts):  # a million titles take minutes to be found no dates
+            try:
+                read = pd.to_datetime(some, format="mixed", utc=True, errors="coerce")
+            except (ValueError, OverflowError, TypeError) as error:
+                raise ConfigError(f"column {column.name!r}: no dates ({error})") from None
+            if read.isna().any():
+                raise self._mismatch(column, some[read.isna()][0], "dates")
         since = np.append(read.as_unit("us").asi8, 0)
         return Values(since[codes], codes >= 0)
 

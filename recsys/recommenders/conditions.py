@@ -153,6 +153,9 @@ def carries(column: str, value: Constant) -> Condition:
         raise ConfigError(f"{value} in {column}: expected a label")
 
     def condition(cells: Cells) -> Truth:
+        kind = cells.kind(column)
+        if kind not in ("text", "lists"):  # 1995 beside a missing number is 1995.0
+            raise ConfigError(f"column {column!r} holds {kind}, no labels; compare it by ==")
         rows, codes, texts, there = cells.labels(column)
         wanted = texts.get_indexer(pd.Index([str(value).strip()], dtype=object))[0]
         yes = np.zeros(len(cells), dtype=bool)
@@ -164,9 +167,9 @@ def carries(column: str, value: Constant) -> Condition:
 
 
 def _moment(text: str) -> int:
-    """Microseconds since 1970; a word such as "now" is no moment, as it is another one tomorrow."""
+    """Microseconds since 1970; "now" and "10:30" are no moments: they are others tomorrow."""
     read = pd.DatetimeIndex([pd.NaT])
-    if re.search(r"\d", text):
+    if re.search(r"(?<![\d:.])\d{4}", text):  # a year
         with suppress(ValueError, OverflowError, TypeError):
             read = pd.to_datetime([text], format="mixed", utc=True, errors="coerce")
     if read.isna()[0]:

@@ -54,7 +54,7 @@ MIRRORED: dict[Compared, Compared] = {
     operator.eq: operator.eq,
     operator.ne: operator.ne,
 }
-QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`""")
+QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`|(#)""")
 STAND_IN = "\u01c2"  # begins the name that stands for a column in backticks: a letter of no column
 
 
@@ -80,9 +80,9 @@ class Expression:
         """
         if len(text) > LONGEST:
             raise ConfigError(f"{len(text):,} letters long; at most {LONGEST:,} are read")
-        source, names = _stand_ins(re.sub(r"\s", " ", text).strip())
-        reader = _Reader(source, names)
         try:
+            source, names = _stand_ins(re.sub(r"\s", " ", text).strip())
+            reader = _Reader(source, names)
             condition = reader.read(_tree(source), DEEPEST)
         except ConfigError as error:
             raise ConfigError(f"{_short(text)}: {error}") from None
@@ -105,6 +105,8 @@ def _stand_ins(text: str) -> tuple[str, dict[str, str]]:
     names: dict[str, str] = {}
 
     def stand_in(match: re.Match[str]) -> str:
+        if match[3] is not None:  # Python's parser would leave out all that follows
+            raise ConfigError("# outside of quotes is not understood; there are no comments")
         if match[2] is None:
             return match[1]  # a text; backticks in it are its own
         name = f"{STAND_IN}{len(names)}".ljust(len(match[0]), "_")

@@ -54,7 +54,7 @@ def somebody_new(
         beside = f" and none of the attributes {dict(attributes)}" if attributes else ""
         raise DataError(
             f"recommend: none of the {len(items)} items of the history{first}{beside} is known; "
-            f"expected item ids such as {item_ids.values[0]!r}, or [] for somebody of whom "
+            f"expected item ids such as {str(item_ids.values[0])!r}, or [] for somebody of whom "
             "nothing is known"
         )
     if unknown:

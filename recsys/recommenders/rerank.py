@@ -132,7 +132,7 @@ class _Caps:
     """How many of each category are chosen already, of b users."""
 
     codes: NDArray[np.int32]  # (b, p, most) of the pool, -1 where there are fewer
-    chosen: NDArray[np.int32]  # (b, n_categories + 1); the last one stands for -1 and stays 0
+    chosen: NDArray[np.int32]  # (b, n_categories + 1); the last one stands for -1, never full
     most: int
 
     @classmethod

@@ -19,8 +19,14 @@ from recsys.data.ids import ItemIds
 from recsys.data.read import read_table
 from recsys.errors import ConfigError, DataError
 from recsys.files import locked
+from recsys.index.live import LiveIndex
 from recsys.index.vectors import Vectors
-from recsys.recommenders.changed import live_index_of, two_towers_of
+from recsys.recommenders.changed import (
+    ChangedItems,
+    live_index_of,
+    two_towers_of,
+    with_changes,
+)
 from recsys.recommenders.recommender import Recommender
 from recsys.serving.bundle import ENCODERS, Bundle
 from recsys.serving.changes import Changes, ItemRows, write_changes
@@ -41,12 +47,14 @@ class Edited:
         added: items that were not known.
         replaced: items that were.
         removed: items.
+        ignored: columns that the catalogue does not have.
     """
 
     generation: int
     added: int
     replaced: int
     removed: int
+    ignored: tuple[str, ...] = ()
 
 
 def edit_items(folder: Path, add: Path | None = None, remove: Path | None = None) -> Edited:
@@ -60,7 +68,8 @@ def edit_items(folder: Path, add: Path | None = None, remove: Path | None = None
 
     Raises:
         DataError: a file cannot be read, an id is unknown, or an item has no content.
-        ConfigError: neither is given, or a column, an encoder or its weights are not here.
+        ConfigError: neither is given, a column, an encoder or its weights are not here, or a
+            condition of ``[recommend]`` cannot be asked any more.
         ArtifactError: the bundle is broken, or its towers cannot be told of new items.
     """
     if add is None and remove is None:
@@ -74,6 +83,7 @@ def edit_items(folder: Path, add: Path | None = None, remove: Path | None = None
         live = live_index_of(now)
         generation = 1 if changes is None else changes.card.generation + 1
         rows, key = None, _key(bundle.config)
+        ignored: tuple[str, ...] = ()
         gone: list[str] = []
         if remove is not None:
             gone = read_ids(remove, now.item_ids, key, "item_id")
@@ -82,14 +92,18 @@ def edit_items(folder: Path, add: Path | None = None, remove: Path | None = None
             read = _read_items(add, key, bundle.config, now)
             both = np.intersect1d(read.numbers, now.item_ids.find(gone))
             if len(both):
-                raise DataError(f"item {now.item_ids.ids(both)[0]!r} is to be added and removed")
+                twice = str(now.item_ids.ids(both)[0])
+                raise DataError(f"item {twice!r} is to be added and removed; leave one of them")
+            ignored = read.ignored
             rows, vectors = _place(read, add, bundle, base, generation)
             live = live.put(rows.numbers, vectors, ids_digest=read.item_ids.digest)
-        write_changes(folder, bundle.card.digest, generation, live, _together(changes, rows, base))
+        together = _together(changes, rows, base)
+        _check_answers(base, live, together)
+        write_changes(folder, bundle.card.digest, generation, live, together)
         n = len(now.item_ids)
         added = 0 if rows is None else int((rows.numbers >= n).sum())
         replaced = 0 if rows is None else len(rows.numbers) - added
-        return Edited(generation, added, replaced, len(gone))
+        return Edited(generation, added, replaced, len(gone), ignored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +115,14 @@ class _Read:
         numbers: known ones have theirs, the others the next, int64 ``(m,)``.
         item_ids: all ids, the new ones after the others.
         items: the catalogue's columns of the items.
+        ignored: columns that are none of those.
     """
 
     ids: NDArray[Any]
     numbers: NDArray[np.int64]
     item_ids: ItemIds
     items: pd.DataFrame
+    ignored: tuple[str, ...]
 
 
 def _key(config: Config) -> str:
@@ -130,8 +146,10 @@ def _read_items(path: Path, key: str, config: Config, now: Recommender) -> _Read
     numbers[new] = np.arange(len(now.item_ids), len(now.item_ids) + int(new.sum()))
     if new.any():
         _check_columns(path, config, attributes.columns.column_names)
-    items = _like(to_frame(attributes.columns), now.items, numbers)
-    return _Read(ids, numbers, now.item_ids.with_more(ids[new].tolist()), items)
+    given = to_frame(attributes.columns)
+    ignored = tuple(str(name) for name in given.columns.difference(now.items.columns, sort=False))
+    item_ids = now.item_ids.with_more(ids[new].tolist())
+    return _Read(ids, numbers, item_ids, _like(given, now.items, numbers), ignored)
 
 
 def _check_columns(path: Path, config: Config, columns: list[str]) -> None:
@@ -209,6 +227,16 @@ def _through_towers(
     others = towers_for(towers, np.concatenate([old, anchors]), beside)
     m = len(old)
     return others.item_vectors()[:m], others.items_alone()[:m]
+
+
+def _check_answers(base: Recommender, live: LiveIndex, rows: ItemRows) -> None:
+    """Refuse what a server would refuse: a price of "soon" where a rule compares prices."""
+    new_ids = rows.item_ids[rows.numbers >= len(base.item_ids)].tolist()
+    made = with_changes(base, ChangedItems(live, rows.own, new_ids, rows.items))
+    try:
+        made.recommend(made.user_ids.values[:1], k=1)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; nothing was changed") from None
 
 
 def _together(changes: Changes | None, rows: ItemRows | None, base: Recommender) -> ItemRows:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from recsys.recommenders.expression import LONGEST
 from recsys.serving.answers import DEFAULT_K, LARGEST_K
@@ -31,6 +31,7 @@ Value = (
     Annotated[str, StringConstraints(strict=True, max_length=10_000)]
     | Annotated[int, Field(strict=True, ge=-INT64, lt=INT64)]
     | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    | StrictBool
     | None
 )
 

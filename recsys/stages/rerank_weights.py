@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from pydantic import ValidationError
+
 from recsys.config import Config, RerankConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import load_user_blocks
@@ -57,7 +59,7 @@ def rerank_weights(
         Rows as `recsys.evaluation.reranking.measure_reranking` gives them.
 
     Raises:
-        ConfigError: nobody validates, or nothing can be tried.
+        ConfigError: nobody validates, a weight cannot be, or nothing can be tried.
     """
     split = run.config.split.model_copy(update={"refit": False})
     config = run.config.model_copy(update={"split": split})
@@ -65,7 +67,7 @@ def rerank_weights(
     if run.config.split.refit:
         vectors = run.vectors or run.out.parent / "vectors"
         alone = replace(run, config=config, out=run.out / FOLDER / TOWERS, vectors=vectors)
-    perform_stages(alone, ("prepare", "embed", "train"), force=force, tell=tell)
+    perform_stages(alone, ("prepare",), force=force, tell=tell)
     dataset, parts = load_data(alone)
     task = parts.task("validation", candidates=config.evaluation.candidates)
     if not len(task.users):
@@ -73,6 +75,7 @@ def rerank_weights(
     wanted = _wanted(config, grid, dated=ages_of(config, dataset, parts.train) is not None)
     if not wanted:
         raise ConfigError("rerank: nothing to try; expected weights such as --diversity 0.1,0.3")
+    perform_stages(alone, ("embed", "train"), force=force, tell=tell)
     rankers = {}
     for seed in run.seeds:
         content = alone.folder("content")
@@ -99,5 +102,9 @@ def _wanted(
         for value in () if lacks else values:
             set_ = rerank.model_dump() | off | {"category": column}
             set_[name] = int(value) if name == "per_category" else value
-            wanted[f"{name} {value:g}"] = RerankConfig.model_validate(set_)
+            try:
+                wanted[f"{name} {value:g}"] = RerankConfig.model_validate(set_)
+            except ValidationError as error:
+                why = error.errors()[0]["msg"]
+                raise ConfigError(f"rerank: {name} {value:g}: {why}") from None
     return wanted | ({"as in the config": rerank} if rerank.active else {})

@@ -57,6 +57,7 @@ def holds(text: str) -> list[int]:
         ("rating in ['R', 'G']", [0, 3, 4]),
         ("rating not in ['R']", [1, 4]),
         ("rating != 'R'", [1, 4]),
+        ("rating != '#'", [0, 1, 3, 4]),
         ("release >= '1996-02-01'", [1, 3, 4]),
         ("'2000' > release", [0, 1, 4]),
         ("seen < '2001-06-01' and seen != '1995-01-01'", [2, 4]),
@@ -78,6 +79,10 @@ def test_what_holds(text: str, rows: list[int]) -> None:
         ("rating < 3", r"column 'rating' holds 'R'; expected numbers"),
         ("rating < 'a'", r"column 'rating' holds 'R'; expected dates"),
         ("release < 'now'", r"'now' is no date"),
+        ("release < '10:30'", r"'10:30' is no date"),  # of which day?
+        ("20 in price", r"'price' holds numbers, no labels"),
+        ("new # and price < 20", r"# outside of quotes"),
+        ("new # in the shop\nand price < 20", r"# outside of quotes"),
         ("price", r"column 'price' holds 10\.0; expected true and false"),
         ("tags == 'a'", r"column 'tags' holds lists; write 'label' in tags"),
         ("new and (f(price) or new)", r"f\(price\) is not understood"),
@@ -179,6 +184,24 @@ def test_somebody_who_is_in_no_table_is_read_as_the_table_is() -> None:
     assert not Expression.parse("age < 18 or not age < 18").holds(nothing).any()
     with pytest.raises(ConfigError, match="column 'age' holds 'old'; expected numbers"):
         Expression.parse("age < 18").holds(users.like({"age": "old"}, ["age"]))
+
+
+def test_a_column_that_holds_no_dates_is_not_read_to_its_end_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+    to_datetime = pd.to_datetime
+
+    def counted(texts: Any, **options: Any) -> Any:
+        read.append(len(texts))
+        return to_datetime(texts, **options)
+
+    monkeypatch.setattr(pd, "to_datetime", counted)
+    many = Cells(pd.DataFrame({"title": [f"Film {n}" for n in range(1_000)]}), "catalogue")
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="'title' holds 'Film 0'; expected dates"):
+            Expression.parse("title > '1995-01-01'").holds(many)
+    assert read == [100]  # of 1,000, once
 
 
 def test_columns_are_named_once_and_a_table_may_be_empty() -> None:

@@ -70,7 +70,8 @@ def _write_files(folder: Path, *, early: bool) -> None:
     log = pd.DataFrame(rows, columns=["user_id", "item_id", "time"])
     numbers = range(N_ITEMS)
     titles = [f"{KINDS[n % 2]} part {n}" for n in numbers]
-    items = pd.DataFrame({"item_id": [100 + n for n in numbers], "title": titles})
+    years = [1990 + n for n in numbers]
+    items = pd.DataFrame({"item_id": [100 + n for n in numbers], "title": titles, "year": years})
     ages = {"user_id": [f"u{n}" for n in range(N_USERS)], "age": [20 + n for n in range(N_USERS)]}
     users = pd.DataFrame(ages)
     if early:  # before the last rows, some items and some users were there: others' numbers differ

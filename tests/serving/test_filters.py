@@ -69,10 +69,17 @@ def test_a_condition_that_cannot_be_is_a_422_with_its_field(
     assert answer.json()["error"].startswith(f"{field}: ")
 
 
-def test_an_attribute_that_no_rule_can_compare_is_named(client: TestClient) -> None:
-    answer = client.post("/recommend", json={"attributes": {"age": "old"}})
+@pytest.mark.parametrize("age", ["old", True])
+def test_an_attribute_that_no_rule_can_compare_is_named(client: TestClient, age: object) -> None:
+    answer = client.post("/recommend", json={"attributes": {"age": age}})
     assert answer.status_code == 422
     assert "expected numbers" in answer.json()["fields"]["attributes"]
+
+
+def test_ids_in_messages_are_ids(client: TestClient) -> None:
+    answer = client.post("/recommend", json={"attributes": {"age": None}})
+    assert answer.status_code == 422
+    assert "such as '100'" in answer.json()["error"]
 
 
 def test_no_text_for_a_condition_is_our_fault(client: TestClient) -> None:

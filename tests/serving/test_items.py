@@ -192,11 +192,36 @@ def test_what_cannot_be_added_changes_nothing(
     assert digest_files(bundle) == before
 
 
+def test_what_the_rules_cannot_be_asked_of_changes_nothing(tmp_path: Path) -> None:
+    """Else nobody could load the bundle any more."""
+    bundle = copy_of(bundle_of("recommend.where=year < 2020"), tmp_path / "copy")
+    before = digest_files(bundle)
+    path = tmp_path / "new.csv"
+    path.write_text("item_id,title,year,colour\n1000,dark space,soon,red\n")
+    with pytest.raises(ConfigError, match=r"recommend\.where: .* 'soon'.*; nothing was changed"):
+        edit_items(bundle, path)
+    assert digest_files(bundle) == before
+    path.write_text("item_id,title,year,colour\n1000,dark space,2021,red\n")
+    assert edit_items(bundle, path).ignored == ("colour",)
+    made = Bundle.load(bundle).recommender()
+    assert 1000 not in set(made.recommend(k=N_ITEMS, new_items=True)["item_id"])
+
+
+def test_when_all_items_are_removed_nobody_gets_any(bundle: Path, tmp_path: Path) -> None:
+    edit_items(bundle, new_items(tmp_path), ids(tmp_path, *range(100, 100 + N_ITEMS)))
+    edit_items(bundle, None, ids(tmp_path, SPACE, SEA))
+    for _ in range(2):
+        assert answers(bundle).empty
+        rebuild(bundle)
+    edit_items(bundle, new_items(tmp_path))
+    assert set(answers(bundle)["item_id"]) == {SPACE, SEA}
+
+
 def test_what_cannot_be_removed_changes_nothing(bundle: Path, tmp_path: Path) -> None:
     before = digest_files(bundle)
     with pytest.raises(DataError, match="unknown item id '7'"):
         edit_items(bundle, new_items(tmp_path), ids(tmp_path, 100, 7))
-    with pytest.raises(DataError, match="is to be added and removed"):
+    with pytest.raises(DataError, match="item '100' is to be added and removed"):
         edit_items(bundle, items(tmp_path / "a.csv", [(100, "dark")]), ids(tmp_path, 100))
     with pytest.raises(ConfigError, match="give a file"):
         edit_items(bundle)

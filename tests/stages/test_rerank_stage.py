@@ -197,3 +197,10 @@ def test_the_command_prints_the_same_and_refuses_what_is_no_weight(command: Comm
         refused = CliRunner().invoke(app, [*words, f"--diversity={wrong}"])
         assert isinstance(refused.exception, ConfigError)
         assert "--diversity" in str(refused.exception)
+
+
+def test_what_cannot_be_tried_is_said_before_towers_train(command: Command, tmp_path: Path) -> None:
+    run = replace(command.run, out=tmp_path / "run", vectors=None)
+    with pytest.raises(ConfigError, match=r"diversity 2: Input should be less than"):
+        rerank_weights(run, {"diversity": (2.0,)}, tell=lambda _: None)
+    assert not list(tmp_path.rglob("towers*/stage.json"))
