@@ -91,7 +91,9 @@ def generate(
         part_users=part_users,
         batch_size=batch_size,
     )
-    return write_parts(job, Folder(folder), folder / JOURNAL, search=search, device=device)
+    report = write_parts(job, Folder(folder), folder / JOURNAL, search=search, device=device)
+    (folder / JOURNAL).unlink()  # what another model writes here later is another batch
+    return report
 
 
 def write_parts(

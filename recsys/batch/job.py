@@ -68,7 +68,8 @@ class Job:
             arrays += [self.blocked.indptr, self.blocked.values]
         sums = [None if a is None else hashlib.sha256(a.tobytes()).hexdigest() for a in arrays]
         about = [self.k, self.file_format, self.part_users, self.batch_size, __version__]
-        return digest_json([about, sums, self.recommender.item_ids.digest])
+        config = self.recommender.config.model_dump(mode="json")
+        return digest_json([about, sums, config, self.recommender.item_ids.digest])
 
     def users_of(self, part: int) -> NDArray[np.int32]:
         """The users of a part."""
@@ -142,6 +143,6 @@ def _encode(table: pa.Table, file_format: Format) -> bytes:
     elif file_format == "csv":
         table.to_pandas().to_csv(buffer, index=False)
     else:
-        lines = table.to_pandas().to_json(orient="records", lines=True)
+        lines = table.to_pandas().to_json(orient="records", lines=True, double_precision=15)
         buffer.write(lines.encode() if len(table) else b"")  # of no rows pandas makes a blank line
     return buffer.getvalue()

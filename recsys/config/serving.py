@@ -69,6 +69,7 @@ class RerankConfig(Section):
     freshness: float = Field(default=0.0, ge=0)  # weight for what is new
     half_life: float = Field(default=365.0, gt=0)  # days after which it is half as fresh
     date: str | None = None  # column of the catalogue; absent: when an item was first taken
+    # (one never taken, such as one added later, is of unknown age and gets nothing)
     per_category: int | None = Field(default=None, ge=1)  # so many of a category among the k
     category: str | None = None  # column of the catalogue, with labels
 

@@ -161,11 +161,22 @@ class Rules:
 
     @cached_property
     def _mask(self) -> Callable[[str], Bools]:
-        @lru_cache(maxsize=MASKS)
-        def mask(text: str) -> Bools:
+        own = {rule.items.text for rule in self.rules} | {self.where}  # no client drives these out
+        kept: dict[str, Bools] = {}
+
+        def make(text: str) -> Bools:
             found = Expression.parse(text).holds(self.items)
             found.setflags(write=False)
             return found
+
+        recent = lru_cache(maxsize=MASKS)(make)
+
+        def mask(text: str) -> Bools:
+            if text not in own:
+                return recent(text)
+            if text not in kept:
+                kept[text] = make(text)
+            return kept[text]
 
         return mask
 
