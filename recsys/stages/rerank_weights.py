@@ -51,7 +51,7 @@ def rerank_weights(
 
     Args:
         run: whose config is trained; pool, half-life and columns are its ``[recommend.rerank]``.
-        grid: weight -> values; one that the data lack what it takes for is left out.
+        grid: weight -> values; of `GRID`, what the data lack the means for is left out.
         force: do what is done, too.
         tell: told of every stage.
 
@@ -99,6 +99,10 @@ def _wanted(
     wanted = {}
     for name, values in grid.items():
         lacks = (name == "freshness" and not dated) or (name == "per_category" and column is None)
+        if lacks and values and values != GRID[name]:  # asked for by name
+            needed = "a log with times, or recommend.rerank.date"
+            needed = needed if name == "freshness" else "recommend.rerank.category = COLUMN"
+            raise ConfigError(f"rerank: {name} needs {needed}")
         for value in () if lacks else values:
             set_ = rerank.model_dump() | off | {"category": column}
             set_[name] = int(value) if name == "per_category" else value

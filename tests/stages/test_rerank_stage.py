@@ -204,3 +204,7 @@ def test_what_cannot_be_tried_is_said_before_towers_train(command: Command, tmp_
     with pytest.raises(ConfigError, match=r"diversity 2: Input should be less than"):
         rerank_weights(run, {"diversity": (2.0,)}, tell=lambda _: None)
     assert not list(tmp_path.rglob("towers*/stage.json"))
+    with pytest.raises(ConfigError, match=r"freshness needs a log with times"):
+        untimed = run.config.data.model_copy(update={"time": None})
+        config = run.config.model_copy(update={"data": untimed})
+        rerank_weights(replace(run, config=config), {"freshness": (0.3,)}, tell=lambda _: None)
