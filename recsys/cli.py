@@ -210,6 +210,8 @@ def _one_stage(
     facts = command.stage(name, force=force)
     if as_json:
         output.print_json(json.dumps(facts))
+    elif not quiet:
+        command.print_result(name, facts, output)
     if name == "evaluate":
         _fall_short(command.below_minimum())
 

@@ -26,7 +26,9 @@ def add_rerank_command(app: typer.Typer, talk: Callable[..., None]) -> None:
         diversity: Values = None,
         dampening: Values = None,
         freshness: Values = None,
-        per_category: Values = None,
+        per_category: Annotated[
+            str | None, typer.Option(help="Such as 5,3; none: leave it out.")
+        ] = None,
         out: Out = None,
         seeds: Seeds = None,
         as_json: AsJson = False,

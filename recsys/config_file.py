@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -195,8 +195,12 @@ def _keys_at(place: Sequence[str]) -> list[str]:
     for part in place:
         if model is Config and part in NAMED:
             return sorted(NAMED[part].model_fields) if len(place) > 1 else []
+        if part.isdigit():  # one of several tables of the same kind
+            continue
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
+        if get_origin(annotation) is tuple:
+            annotation = get_args(annotation)[0]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

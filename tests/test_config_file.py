@@ -87,3 +87,10 @@ def test_shipped_configs_load_and_round_trip(path: Path) -> None:
 def test_the_shipped_configs_are_those_promised() -> None:
     promised = {"demo", "ml-100k", "ml-100k-loo", "ml-100k-cold", "ml-1m-loo", "beauty-loo"}
     assert promised <= {path.stem for path in SHIPPED}
+
+
+def test_a_misspelt_key_of_one_of_several_tables_is_told_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('[data]\nsource = "synthetic"\n[[recommend.rules]]\nuser = "x"\nitems = "y"\n')
+    with pytest.raises(ConfigError, match=r"rules\.0\.user: unknown key; did you mean 'users'"):
+        load_config(path)

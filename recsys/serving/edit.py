@@ -149,7 +149,25 @@ def _read_items(path: Path, key: str, config: Config, now: Recommender) -> _Read
     given = to_frame(attributes.columns)
     ignored = tuple(str(name) for name in given.columns.difference(now.items.columns, sort=False))
     item_ids = now.item_ids.with_more(ids[new].tolist())
-    return _Read(ids, numbers, item_ids, _like(given, now.items, numbers), ignored)
+    try:
+        items = _like(given, now.items, numbers)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; nothing was changed") from None
+    return _Read(ids, numbers, item_ids, items, ignored)
+
+
+def _numbers(given: pd.Series) -> pd.Series:
+    """The cells of a column that is one of numbers, or of flags, in the catalogue."""
+    if pd.api.types.is_numeric_dtype(given):
+        return given
+    numbers = pd.to_numeric(given, errors="coerce")
+    wrong = np.flatnonzero(given.notna() & numbers.isna())
+    if len(wrong):
+        raise DataError(
+            f"column {str(given.name)!r} holds {str(given.iloc[wrong[0]])!r}, expected numbers as "
+            "in the catalogue"
+        )
+    return numbers
 
 
 def _check_columns(path: Path, config: Config, columns: list[str]) -> None:
@@ -173,6 +191,8 @@ def _like(given: pd.DataFrame, catalogue: pd.DataFrame, numbers: NDArray[np.int6
         ):  # titles such as 1984 and 2001 only: text as in the catalogue
             column = given[name]
             columns[name] = column.astype(str).where(column.notna(), None)
+        elif pd.api.types.is_numeric_dtype(catalogue[name]):
+            columns[name] = _numbers(given[name])
         else:
             columns[name] = given[name]
     return pd.DataFrame(columns, index=pd.RangeIndex(len(numbers)))

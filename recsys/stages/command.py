@@ -1,7 +1,7 @@
 """What ``recsys run`` and the stage commands do: a config, an output folder, seeds, a tracker."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_evaluation
 from recsys.stages.pipeline import STAGES, perform_stages, plan
 from recsys.stages.run import Engine, Run, Wishes
 from recsys.stages.stage import Record
-from recsys.stages.summary import SHOWN_USERS, print_summary
+from recsys.stages.summary import SHOWN_USERS, print_models, print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
 
 __all__ = ["Command", "tell"]
@@ -91,6 +91,19 @@ class Command:
     def report(self) -> dict[str, Any]:
         """The figures of the run, as in ``report/metrics.json``."""
         return dict(read_json(self.run.folder("report") / METRICS_FILE))
+
+    def print_result(self, name: str, facts: Mapping[str, Any], output: Console) -> None:
+        """Say what came out of a stage that is done for its own sake."""
+        if name == "evaluate":
+            print_models(self.report(), output)
+            output.print(f"tables and lists: {self.run.folder('report')}", soft_wrap=True)
+        if name == "recommend":
+            facts = facts[name]
+            place = self.run.wishes.to or self.run.folder("recommendations")
+            short = f", {facts['short']:,} of them with fewer" if facts.get("short") else ""
+            output.print(
+                f"{facts['users']:,} users{short}, {facts['rows']:,} rows: {place}", soft_wrap=True
+            )
 
     def print_summary(self, output: Console, users: int = SHOWN_USERS) -> None:
         """Say how it went, what some users get, and where everything lies."""

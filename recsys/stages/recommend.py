@@ -18,7 +18,7 @@ from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.stored_log import StoredLog, dataset_without_log
 from recsys.device import pick_device
-from recsys.files import JOURNAL, read_json, write_json
+from recsys.files import JOURNAL, digest_json, read_json, write_json
 from recsys.index.index import load_index
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
@@ -34,7 +34,8 @@ from recsys.tracking import NoTracker
 
 __all__ = ["load_job", "load_recommender", "recommend_stage"]
 
-ELSEWHERE = "parts.json"  # where the parts are, if not here
+SENT = "sent"  # a folder for each place elsewhere, with
+ELSEWHERE = "parts.json"  # what lies there
 
 
 def recommend_stage(run: Run) -> Stage:
@@ -61,7 +62,7 @@ def recommend_stage(run: Run) -> Stage:
 
     return Stage(
         name="recommend",
-        folder=run.folder("recommendations"),
+        folder=_folder(run),
         settings={
             "recommend": config.model_dump(mode="json"),
             "wishes": {name: str(wish) for name, wish in vars(wishes).items() if wish},
@@ -139,9 +140,16 @@ def load_job(run: Run) -> Job:
     )
 
 
+def _folder(run: Run) -> Path:
+    """The parts; or, beside them, a record of those that were sent to one place elsewhere."""
+    if run.wishes.to is None:
+        return run.folder("recommendations")
+    return run.out / SENT / digest_json(run.wishes.to)[:12]
+
+
 def _parts_before(run: Run) -> dict[str, int]:
     """The parts and their sizes that an earlier call has written to the same place elsewhere."""
-    path = run.folder("recommendations") / ELSEWHERE
+    path = _folder(run) / ELSEWHERE
     told = read_json(path) if run.wishes.to is not None and path.is_file() else {}
     return dict(told.get("sizes", {})) if told.get("to") == run.wishes.to else {}
 

@@ -198,7 +198,8 @@ def test_what_the_rules_cannot_be_asked_of_changes_nothing(tmp_path: Path) -> No
     before = digest_files(bundle)
     path = tmp_path / "new.csv"
     path.write_text("item_id,title,year,colour\n1000,dark space,soon,red\n")
-    with pytest.raises(ConfigError, match=r"recommend\.where: .* 'soon'.*; nothing was changed"):
+    wrong = r"new.csv: column 'year' holds 'soon', expected numbers.*; nothing was changed"
+    with pytest.raises(DataError, match=wrong):
         edit_items(bundle, path)
     assert digest_files(bundle) == before
     path.write_text("item_id,title,year,colour\n1000,dark space,2021,red\n")
