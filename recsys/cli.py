@@ -35,6 +35,7 @@ from recsys.cli_options import (
     Seeds,
     Verbose,
 )
+from recsys.cli_recommend import add_recommend_command
 from recsys.cli_rerank import add_rerank_command
 from recsys.cli_serve import add_serve_commands
 from recsys.cli_update import add_update_command
@@ -285,41 +286,6 @@ def _probe(
 _stage_command("train", "Train the two towers.")
 
 
-@app.command("recommend")
-def _recommend(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    users: Annotated[Path | None, typer.Option(help="A file of user ids; else all.")] = None,
-    exclude: Annotated[
-        Path | None, typer.Option(help="Items for nobody; or rows of user_id and item_id.")
-    ] = None,
-    candidates: Annotated[Path | None, typer.Option(help="A file of the items allowed.")] = None,
-    where: Annotated[
-        str | None, typer.Option(help='What items must meet: "in_stock and price < 20".')
-    ] = None,
-    file_format: Annotated[
-        str | None, typer.Option("--format", help="parquet, csv or jsonl.")
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option(help="A folder or url for the parts, such as s3://bucket/folder.")
-    ] = None,
-    engine: EngineName = "local",
-    out: Out = None,
-    seeds: Seeds = None,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    force: Force = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Write the top k of everybody, or of the users in a file, in place of what was written."""
-    words = [*(overrides or ()), *([f"recommend.format={file_format}"] if file_format else [])]
-    _one_stage(
-        "recommend", config, words, out, seeds, as_json, dry_run, force, quiet, verbose,
-        users=users, exclude=exclude, candidates=candidates, where=where, to=to, engine=engine,
-    )  # fmt: skip
-
-
 def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
     """Messages go to the terminal, and all of them into the run's log file."""
     set_quiet(quiet)
@@ -339,6 +305,7 @@ def _talk(out: Path, *, quiet: bool, verbose: bool) -> None:
 
 
 add_index_command(app, _one_stage)
+add_recommend_command(app, _one_stage)
 add_evaluate_command(app, _one_stage, _talk)
 add_blend_command(app)
 add_knock_out_command(app, _talk)

@@ -11,7 +11,7 @@ from torch import Tensor
 from recsys.data.ragged import Ragged
 from recsys.index.exact import ExactIndex, exact_top_k
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
-from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
+from recsys.index.vectors import Vectors, cosines_of_pairs, float32_error, unit_vectors
 
 __all__ = ["DeviceIndex"]
 
@@ -24,9 +24,8 @@ class DeviceIndex(ExactIndex):
     """`ExactIndex` with its products on a device; the answers are the same to the last bit.
 
     Products in float32 propose ``k + SPARE`` items, which are ranked by their cosines in double.
-    Where an item that was not proposed could still be among the best, all of it is done in double:
-    a product of unit vectors of ``dim`` numbers in float32 errs by at most ``(dim + 1) * 2**-24``
-    (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+    Where an item that was not proposed could still be among the best, for what float32 may be off
+    by, exact search answers.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -80,8 +79,8 @@ class DeviceIndex(ExactIndex):
         found = top_k_of_found(asked, chosen, exact, len(queries), k)
         if fetch == len(self):
             return found, np.array([], dtype=np.intp)
-        error = (self.vectors.shape[1] + 2) * 2.0**-24  # of the product and of rounding the cosine
-        return found, np.flatnonzero(found.scores[:, -1] <= values[:, -1] + 2 * error)
+        off = 2 * float32_error(self.vectors.shape[1])
+        return found, np.flatnonzero(found.scores[:, -1] <= values[:, -1] + off)
 
     @cached_property
     def _on_device(self) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.data.ragged import Ragged
 from recsys.index.threads import workers_for_blas
 from recsys.index.topk import TopK, blank_top_k, top_k_of_found
-from recsys.index.vectors import TOLERANCE, Vectors, cosines_of_pairs
+from recsys.index.vectors import Vectors, cosines_of_pairs, float32_error
 
 __all__ = ["scan"]
 
@@ -24,7 +24,6 @@ FEW = 32  # at least, that meet
 ITEMS = 4_096  # so many items at a time: their scores stay in a processor's cache
 PENDING = 1 << 17  # findings that wait to be ranked, and one block's
 LEAST = np.finfo(np.float32).min  # above what is barred
-ROUNDING = 2.0**-24  # of float32
 
 
 def scan(
@@ -76,9 +75,7 @@ def _scan_block(
 ) -> TopK:
     """Scan for a few queries."""
     n = len(vectors) if numbers is None else len(numbers)
-    # |float32 dot product - exact one| <= dim * rounding * |a| |b| (Higham 2002, section 3.1); the
-    # bound and what is compared with it may both be off, and are rounded at last.
-    off = np.float32(2 * (vectors.shape[1] + 2) * ROUNDING * (1 + TOLERANCE) ** 2)
+    off = np.float32(2 * float32_error(vectors.shape[1]))  # the bound's and what is held against it
     by_item = _by_item(exclude)
     best, least = blank_top_k(len(queries), k), np.full((len(queries), 1), LEAST)
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []

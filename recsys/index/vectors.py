@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["TOLERANCE", "Vectors", "cosines", "cosines_of_pairs", "unit_vectors"]
+__all__ = ["TOLERANCE", "Vectors", "cosines", "cosines_of_pairs", "float32_error", "unit_vectors"]
 
 Vectors = NDArray[np.float32]  # (n, dim), each row of length 1
 
@@ -73,3 +73,12 @@ def cosines_of_pairs(
         products = left.astype(np.float64) * right.astype(np.float64)
         found[part] = products.sum(axis=1)
     return found
+
+
+def float32_error(dim: int) -> float:
+    """How far a product of unit vectors in float32 may be from the cosine that counts, at most.
+
+    ``|product - exact one| <= dim * 2**-24 * |a| |b|`` (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, section 3.1); the cosine itself is rounded as well.
+    """
+    return float((dim + 2) * 2.0**-24 * (1 + TOLERANCE) ** 2)

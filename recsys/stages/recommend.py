@@ -13,7 +13,6 @@ from recsys.batch.journal import Written
 from recsys.batch.places import Folder, open_place
 from recsys.batch.search import Choice, with_search
 from recsys.cluster import spread
-from recsys.config import RerankConfig
 from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import UserAttributes, load_user_blocks
 from recsys.data.stored_log import StoredLog, dataset_without_log
@@ -116,7 +115,7 @@ def load_job(run: Run) -> Job:
     user_names = ("user_id", run.config.data.user)
     item_names = ("item_id", run.config.data.item)
     # Rules ask for users' attributes, re-ranking for the whole log: both are in memory then.
-    streamed = not config.rules and config.rerank == RerankConfig()
+    streamed = not config.rules and not config.rerank.active
     recommender = load_recommender(run, log=not streamed)
     user_ids, item_ids = recommender.user_ids, recommender.item_ids
     nobody, blocked = read_exclusions(

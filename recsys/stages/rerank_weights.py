@@ -15,7 +15,7 @@ from recsys.content.saved import load_blocks
 from recsys.content.user_attributes import load_user_blocks
 from recsys.errors import ConfigError
 from recsys.evaluation.reranking import reranking_markdown
-from recsys.files import write_json
+from recsys.files import atomic_file, write_json
 from recsys.index.exact import ExactIndex
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.beyond import aspects_of
@@ -86,7 +86,8 @@ def rerank_weights(
     rows = rerank_rows(config, dataset, parts.train, task, rankers, wanted, aspects)
     folder = run.out / FOLDER
     write_json(folder / "table.json", rows)
-    (folder / "table.md").write_text(reranking_markdown(rows), encoding="utf-8")
+    with atomic_file(folder / "table.md") as partial:
+        partial.write_text(reranking_markdown(rows), encoding="utf-8")
     return rows
 
 
