@@ -28,7 +28,13 @@ class TrainingConfig(Section):
     user_balance: float = Field(
         default=0.5, ge=0, le=1
     )  # with all prefixes: 0, a batch's positions count alike; 1, its users
-    batch_size: int = Field(default=128, ge=1)  # users
+    batch_size: int = Field(default=128, ge=1)  # users of a step, in each process that trains
+    accumulate: int = Field(
+        default=1, ge=1
+    )  # parts of a step that are computed one after another: less memory, the same step
+    prefetch: int = Field(
+        default=0, ge=0
+    )  # batches that another process keeps ready; 0: drawn when they are needed
     precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products on the CPU
     horizon: int = Field(default=10, ge=1)  # items after the cut that are to be guessed
     target_decay: float = Field(default=0.1, ge=0)  # the j-th of them weighs exp(-target_decay j)

@@ -51,6 +51,11 @@ class Ragged:
         """Length of each row, shape ``(n_rows,)``."""
         return np.diff(self.indptr)
 
+    def lengths_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Length of each given row; not of all: a few of millions may be asked for."""
+        lengths: NDArray[np.int64] = self.indptr[rows + 1] - self.indptr[rows]
+        return lengths
+
     @property
     def row_numbers(self) -> NDArray[np.int64]:
         """The row of each value, shape ``(n_values,)``."""

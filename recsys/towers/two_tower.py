@@ -17,6 +17,7 @@ from recsys.towers.histories import Histories, Places
 from recsys.towers.item_tower import ItemTower, unit_vectors
 from recsys.towers.newcomers import Newcomers
 from recsys.towers.rating import RatingBaseline, RatingHead
+from recsys.towers.some_items import SomeItems
 from recsys.towers.user_tower import UserTower
 
 __all__ = ["TwoTower"]
@@ -113,7 +114,7 @@ class TwoTower(nn.Module):
         self,
         users: Tensor,
         histories: Histories,
-        items: Tensor | None = None,
+        items: Tensor | SomeItems | None = None,
         places: Places | None = None,
         known: Sequence[Known] | None = None,
     ) -> Tensor:
@@ -122,7 +123,8 @@ class TwoTower(nn.Module):
         Args:
             users: numbers; -1 is unknown.
             histories: of these users.
-            items: vectors of all items ``(n_items, d)``, if they have been computed already.
+            items: vectors of all items ``(n_items, d)``, or of those in the histories, if they have
+                been computed already.
             places: see `UserTower.forward`; the result is ``(p, d)`` then.
             known: attributes of these users; None: what is on record of ``users``.
         """

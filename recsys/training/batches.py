@@ -5,7 +5,9 @@ sequence at once, read from windows of the sequence.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,9 @@ class Batch:
         ratings: the weight of each target in the log, float32 ``(t,)``; empty if nobody asks.
         weights: of the positions, float32 ``(p,)``.
         positives: everything the users ever took: never a negative, ``b`` rows.
+        total: what the positions of the whole step weigh together, where this is a part of one;
+            None: it is the whole.
+        after: where the generator of batches stands behind this one.
     """
 
     users: NDArray[np.int32]
@@ -48,6 +53,39 @@ class Batch:
     ratings: NDArray[np.float32]
     weights: NDArray[np.float32]
     positives: Ragged
+    total: float | None = None
+    after: dict[str, Any] = field(default_factory=dict)
+
+    def parts(self, n: int) -> list["Batch"]:
+        """Cut into ``n`` batches of as many users each, or nearly; some may be empty."""
+        if n == 1:
+            return [self]
+        size, total = len(self.users), self.total
+        if total is None:
+            total = float(self.weights.sum(dtype=np.float64))
+        bounds = [size * k // n for k in range(n + 1)]
+        return [self._rows(*pair, total) for pair in pairwise(bounds)]
+
+    def _rows(self, begin: int, end: int, total: float) -> "Batch":
+        """The batch of the users from ``begin`` to ``end``."""
+        first, last = np.searchsorted(self.rows, [begin, end])
+        taken = np.arange(begin, end)
+        of_targets = slice(*self.targets.indptr[[first, last]])
+        newest = self.newest[first:last]
+        start = self.histories.indptr[begin]
+        return replace(
+            self,
+            users=self.users[begin:end],
+            people=self.people[begin:end],
+            histories=self.histories.take(taken),
+            rows=self.rows[first:last] - begin,
+            newest=np.where(newest < 0, -1, newest - start),
+            targets=self.targets.take(np.arange(first, last)),
+            ratings=self.ratings[of_targets] if len(self.ratings) else self.ratings,
+            weights=self.weights[first:last],
+            positives=self.positives.take(taken),
+            total=total,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +96,19 @@ class _Windows:
     begins: Whole
     ends: Whole
 
+    def at(self, rows: NDArray[Any]) -> "_Windows":
+        """Some of them."""
+        return _Windows(self.users[rows], self.begins[rows], self.ends[rows])
 
-def steps_per_epoch(sequences: Ragged, config: TrainingConfig, history: int) -> int:
-    """How many batches an epoch has."""
-    lengths = sequences.lengths
+
+def steps_per_epoch(
+    sequences: Ragged, config: TrainingConfig, history: int, workers: int = 1
+) -> int:
+    """How many batches an epoch has, each of ``config.batch_size`` users a worker."""
+    lengths, size = sequences.lengths, config.batch_size * workers
     if config.prefixes == "one":
-        return -(-int((lengths > 0).sum()) // config.batch_size)
-    return -(-int(_windows_of(lengths, history).sum()) // config.batch_size)
+        return -(-int((lengths > 0).sum()) // size)
+    return -(-int(_windows_of(lengths, history).sum()) // size)
 
 
 def draw_batches(
@@ -75,6 +119,8 @@ def draw_batches(
     seed: int,
     epoch: int,
     ratings: NDArray[np.float32] | None = None,
+    workers: tuple[int, int] = (0, 1),
+    begin: tuple[int, dict[str, Any]] | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch: the same for the same seed and epoch.
 
@@ -85,6 +131,9 @@ def draw_batches(
     items are drawn, as many as the sequence is long, and the targets of each of their items are
     those that follow it.
 
+    Of several workers, all draw the same steps, and each reads its own users of them: those whose
+    number leaves its rank when divided by how many there are.
+
     Args:
         sequences: every user's items, oldest first, ``n_users`` rows.
         config: batch size, horizon and how often users are played as unknown.
@@ -92,37 +141,73 @@ def draw_batches(
         seed: of the run.
         epoch: counted from 1.
         ratings: of ``sequences.values``, where they are learnt too.
+        workers: rank and number of those who share each step.
+        begin: how many batches to leave out, and ``Batch.after`` of the last of them.
     """
     random = np.random.default_rng([seed, epoch])
-    untimed = replace(sequences, times=None)  # only of histories anybody asks when
+    rank, size = workers
     if config.prefixes == "one":
         windows = _cuts(sequences.lengths, history, config.short_histories, random)
-        chosen = _in_order(windows, config.batch_size)
+        chosen = _in_order(windows, config.batch_size * size)
     else:
         windows = _windows(sequences.lengths, history, random)
-        chosen = _by_length(windows, config.batch_size, random)
-    for rows in chosen:
-        users, begins, ends = windows.users[rows], windows.begins[rows], windows.ends[rows]
-        unknown = random.random(len(users)) < config.user_dropout
-        starts = sequences.indptr[users]
-        histories = _spans(sequences, starts + begins, starts + ends)
-        if config.augment != "none":
-            histories = augmented(histories, config.augment, config.augment_share, random)
-        known, newest, after = _positions(histories, begins, ends, config.prefixes == "all")
-        nexts = starts[known] + after
-        stops = np.minimum(nexts + config.horizon, sequences.indptr[users + 1][known])
-        lengths = sequences.lengths[users].astype(np.float32)
-        yield Batch(
-            users=np.where(unknown, -1, users).astype(np.int32),
-            people=users.astype(np.int32),
-            histories=histories,
-            rows=known,
-            newest=newest,
-            targets=_spans(untimed, nexts, stops),
-            ratings=_NONE if ratings is None else ratings[_within(nexts, stops)],
-            weights=_position_weights(lengths[known], config),
-            positives=untimed.take(users),
-        )
+        chosen = _by_length(windows, config.batch_size * size, random)
+    done = 0 if begin is None else begin[0]
+    for number, rows in enumerate(chosen):
+        if number < done:
+            continue
+        if begin is not None and number == done:
+            random.bit_generator.state = begin[1]
+        unknown = random.random(len(rows)) < config.user_dropout
+        if size == 1:
+            batch = _batch(sequences, config, windows.at(rows), unknown, random, ratings)
+        else:
+            mine = windows.users[rows] % size == rank
+            own = np.random.default_rng([seed, epoch, number, rank])  # none draws for the others
+            batch = _batch(sequences, config, windows.at(rows[mine]), unknown[mine], own, ratings)
+            batch = replace(batch, total=_total(windows.at(rows), sequences.lengths, config))
+        yield replace(batch, after=dict(random.bit_generator.state))
+
+
+def _batch(
+    sequences: Ragged,
+    config: TrainingConfig,
+    windows: _Windows,
+    unknown: NDArray[np.bool_],
+    random: np.random.Generator,
+    ratings: NDArray[np.float32] | None,
+) -> Batch:
+    """Read what windows show."""
+    users, begins, ends = windows.users, windows.begins, windows.ends
+    untimed = replace(sequences, times=None)  # only of histories anybody asks when
+    starts = sequences.indptr[users]
+    histories = _spans(sequences, starts + begins, starts + ends)
+    if config.augment != "none":
+        histories = augmented(histories, config.augment, config.augment_share, random)
+    known, newest, after = _positions(histories, begins, ends, config.prefixes == "all")
+    nexts = starts[known] + after
+    stops = np.minimum(nexts + config.horizon, sequences.indptr[users + 1][known])
+    lengths = sequences.lengths_of(users).astype(np.float32)
+    return Batch(
+        users=np.where(unknown, -1, users).astype(np.int32),
+        people=users.astype(np.int32),
+        histories=histories,
+        rows=known,
+        newest=newest,
+        targets=_spans(untimed, nexts, stops),
+        ratings=_NONE if ratings is None else ratings[_within(nexts, stops)],
+        weights=_position_weights(lengths[known], config),
+        positives=untimed.take(users),
+    )
+
+
+def _total(windows: _Windows, lengths: Whole, config: TrainingConfig) -> float:
+    """What the positions of windows weigh together, without a look at what is in them."""
+    if config.prefixes == "one":
+        return float(len(windows.users))
+    positions = windows.ends - windows.begins + (windows.begins == 0)
+    weights = lengths[windows.users].astype(np.float64) ** -config.user_balance
+    return float((positions * weights).sum())
 
 
 def target_weights(targets: Ragged, decay: float) -> NDArray[np.float32]:

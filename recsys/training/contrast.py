@@ -13,6 +13,7 @@ from recsys.data.ragged import Ragged
 from recsys.device import autocast, to_device
 from recsys.towers.histories import Histories
 from recsys.towers.item_tower import cut_members
+from recsys.towers.some_items import SomeItems
 from recsys.towers.two_tower import TwoTower
 from recsys.training.augment import two_views
 
@@ -23,7 +24,7 @@ def contrast_loss(
     towers: TwoTower,
     people: NDArray[np.int32],
     histories: Ragged,
-    items: Tensor,
+    items: Tensor | SomeItems,
     random: np.random.Generator,
     *,
     precision: str = "float32",
@@ -39,13 +40,13 @@ def contrast_loss(
         people: whose the histories are, ``(b,)``.
         histories: ``b`` rows; those with fewer than two items look the same in every view and are
             left out.
-        items: vectors of all items, ``(n_items, d)``.
+        items: vectors of all items, ``(n_items, d)``, or of those in the histories.
         random: draws the views.
         precision: of the towers' matrix products; what they return is compared in float32.
     """
     rows = np.flatnonzero(histories.lengths > 1)
     if len(rows) < 2:
-        return items.new_zeros(())
+        return torch.zeros((), device=towers.device)
     views = Histories.of(two_views(histories.take(rows), random), towers.device)
     unknown = torch.full((len(views),), -1, device=towers.device)
     with autocast(towers.device, precision):

@@ -5,9 +5,10 @@ stops by leaving the ``for``.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,18 @@ from torch import Tensor, nn
 
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
-from recsys.errors import DataError, TrainingDiverged
+from recsys.errors import ConfigError, DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.negatives import Miner
 from recsys.training.objective import MinerOf, Objective
+from recsys.training.prefetch import ahead
+from recsys.training.workers import Workers
 
-__all__ = ["EpochReport", "Learner", "learning_rate", "train"]
+__all__ = ["EpochReport", "Learner", "OnStep", "Place", "learning_rate", "train"]
 
 MIXED_IN = 7_919  # keeps the seed of dropout apart from that of the batches
+APART = 15_485_863  # keeps the seeds of workers apart
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,37 @@ class EpochReport:
     temperature: float  # at its end
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a training stands between two steps of an epoch, beside weights and optimiser.
+
+    Attributes:
+        steps: done in this epoch.
+        batches: state of the generator that draws batches.
+        negatives: state of the generator that draws negatives.
+        loss: sum over these steps, ``()``.
+        generators: states of torch's own: of the CPU, and of the GPU if there is one.
+    """
+
+    steps: int
+    batches: dict[str, Any]
+    negatives: dict[str, Any]
+    loss: Tensor
+    generators: tuple[Tensor, ...]
+
+
+OnStep = Callable[[int, int, Callable[[], Place]], None]
+# Told of a step: how many of how many are done in the epoch, and how to learn where one stands.
+
+
 class Learner:
-    """What training changes: the towers, the optimiser's state, and how many epochs are done."""
+    """What training changes: towers, the optimiser's state, the epochs done, and the steps."""
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
         """Start afresh; weights of one dimension are not decayed."""
         self.towers = towers
         self.epoch = 0
+        self.place: Place | None = None  # in the middle of the epoch after that
         encoders = [list(content.tail.parameters()) for content in towers.items.tuned]
         theirs = {id(weight) for weights in encoders for weight in weights}
         own = [weight for weight in towers.parameters() if id(weight) not in theirs]
@@ -91,10 +120,13 @@ def train(
     seed: int,
     until: int,
     miner: MinerOf | None = None,
+    workers: Workers | None = None,
+    on_step: OnStep | None = None,
 ) -> Iterator[EpochReport]:
     """Train in place, yielding after each epoch; a learner from a checkpoint goes on exactly.
 
-    Every random draw comes from (seed, epoch), so nothing but weights and optimiser is carried on.
+    Every random draw of an epoch comes from (seed, epoch), so beside weights and optimiser nothing
+    is carried on from one epoch to the next, and within one what `Place` says.
 
     Args:
         learner: towers and optimiser, on their device.
@@ -104,35 +136,44 @@ def train(
         until: the last epoch, counted from 1; the schedule is that of ``config.epochs`` all the
             same.
         miner: makes of all item vectors what finds hard negatives, once an epoch.
+        workers: who shares the steps, each of ``config.batch_size`` users a worker.
+        on_step: told of every step.
 
     Raises:
         TrainingDiverged: the mean loss of an epoch is not finite.
         DataError: there is nothing to learn from.
+        ConfigError: what is asked for needs a single process.
     """
     if not len(rows):
         raise DataError("training: no interactions to learn from")
+    workers = workers or Workers()
+    _check_workers(learner.towers, config, workers)
     towers, sequences = learner.towers, rows.histories()
-    steps = steps_per_epoch(sequences, config, towers.config.history)
-    objective = Objective.of(rows, config)
+    steps = steps_per_epoch(sequences, config, towers.config.history, workers.size)
+    objective = Objective.of(rows, config, workers)
     for epoch in range(learner.epoch + 1, until + 1):
         mine = miner(towers.item_vectors()) if miner and config.hard_negatives else None
-        random = np.random.default_rng([seed, epoch, MIXED_IN])
         towers.train()
-        torch.manual_seed(seed * MIXED_IN + epoch)
-        total, rate = torch.zeros((), device=towers.device), 0.0
-        batches = draw_batches(
+        random, total, done = _begin(learner, seed, epoch, workers.rank)
+        batches = ahead(
+            draw_batches,
+            config.prefetch,
             sequences,
             config,
             towers.config.history,
             seed=seed,
             epoch=epoch,
             ratings=None if towers.ratings is None else rows.weights,
+            workers=(workers.rank, workers.size),
+            begin=None if learner.place is None else (done, learner.place.batches),
         )
-        for number, batch in enumerate(batches):
+        learner.place, rate = None, 0.0
+        for number, batch in enumerate(batches, start=done):
             rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
-            with _tuning(towers, batch, random, config):
-                total += _step(learner, objective(towers, batch, random, mine), config, rate)
-        loss = float(total) / steps  # the one wait for the GPU
+            total += _step(learner, objective, batch, random, mine, rate)
+            if on_step is not None:
+                on_step(number + 1, steps, partial(_place, number + 1, batch, random, total))
+        loss = float(workers.sum(total)) / steps  # the one wait for the GPU
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"epoch {epoch}: the loss is {loss}; try training.learning_rate below "
@@ -142,6 +183,50 @@ def train(
             towers.items.encode_anew(config.precision)
         learner.epoch = epoch
         yield EpochReport(epoch, loss, rate, towers.temperature)
+
+
+def _check_workers(towers: TwoTower, config: TrainingConfig, workers: Workers) -> None:
+    """Refuse what would need more than gradients and negatives from the others."""
+    if not workers.are_several:
+        return
+    for what, asked in (
+        ("training.contrast_weight", config.contrast_weight > 0),
+        ("content.NAME.finetune.layers", bool(towers.items.tuned)),
+    ):
+        if asked:
+            raise ConfigError(
+                f"{what} is set and {workers.size} processes train: it is learnt by one process "
+                "only; leave it out, or train without torchrun"
+            )
+
+
+def _begin(
+    learner: Learner, seed: int, epoch: int, rank: int
+) -> tuple[np.random.Generator, Tensor, int]:
+    """Set all generators to the beginning of an epoch, or to where the learner stands in it.
+
+    Returns:
+        The generator of negatives, the sum of losses, and the number of steps done.
+    """
+    device, place = learner.towers.device, learner.place
+    random = np.random.default_rng([seed, epoch, MIXED_IN])
+    torch.manual_seed(seed * MIXED_IN + epoch + rank * APART)
+    if place is None:
+        return random, torch.zeros((), device=device), 0
+    random.bit_generator.state = place.negatives
+    torch.set_rng_state(place.generators[0])
+    if device.type == "cuda" and len(place.generators) > 1:
+        torch.cuda.set_rng_state(place.generators[1], device)
+    return random, place.loss.to(device, copy=True), place.steps
+
+
+def _place(steps: int, batch: Batch, random: np.random.Generator, total: Tensor) -> Place:
+    """Where the training stands after a batch."""
+    generators = [torch.get_rng_state()]
+    if total.device.type == "cuda":
+        generators.append(torch.cuda.get_rng_state(total.device))
+    negatives = dict(random.bit_generator.state)
+    return Place(steps, batch.after, negatives, total.clone(), tuple(generators))
 
 
 def _tuning(
@@ -154,13 +239,36 @@ def _tuning(
     return towers.items.tuning(items, random, config.precision)
 
 
-def _step(learner: Learner, loss: Tensor, config: TrainingConfig, rate: float) -> Tensor:
-    """Make one step against a loss; return it without waiting for it."""
+def _step(
+    learner: Learner,
+    objective: Objective,
+    batch: Batch,
+    random: np.random.Generator,
+    mine: Miner | None,
+    rate: float,
+) -> Tensor:
+    """Make one step; return this worker's share of the loss without waiting for it."""
+    towers, config = learner.towers, objective.config
     for group in learner.optimizer.param_groups:
         group["lr"] = rate * group["share"]
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
+    drawn = objective.draw(batch, random, towers.device)
+    own = random if not objective.workers.are_several else _own(random, objective.workers.rank)
+    total = torch.zeros((), device=towers.device)
+    for part in batch.parts(config.accumulate):
+        with _tuning(towers, part, own, config):
+            loss = objective(towers, part, drawn, own, mine)
+            loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    weights = list(towers.parameters())
+    objective.workers.sum_gradients(weights)
+    nn.utils.clip_grad_norm_(weights, config.clip_norm)
     learner.optimizer.step()
-    learner.towers.limit_temperature()
-    return loss.detach()
+    towers.limit_temperature()
+    return total
+
+
+def _own(random: np.random.Generator, rank: int) -> np.random.Generator:
+    """A generator of a worker's own draws of a step; the one that all share stays where it is."""
+    state = random.bit_generator.state["state"]["state"]
+    return np.random.default_rng([state % 2**63, rank])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -18,21 +18,23 @@ from recsys.towers.histories import Histories, Places
 from recsys.towers.item_tower import cut_members
 from recsys.towers.losses import sampled_loss
 from recsys.towers.rating import RatingHead
+from recsys.towers.some_items import SomeItems
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, target_weights
 from recsys.training.contrast import contrast_loss
-from recsys.training.negatives import ItemSampler, Miner, accidental_hits, in_batch, mined
+from recsys.training.negatives import (
+    ItemSampler,
+    Miner,
+    Negatives,
+    accidental_hits,
+    in_batch,
+    mined,
+)
+from recsys.training.workers import Workers
 
 __all__ = ["MinerOf", "Objective"]
 
 MinerOf = Callable[[NDArray[np.float32]], Miner]  # item vectors (n_items, d) -> finds the nearest
-
-
-class _Scored(NamedTuple):
-    """The two sides of a step's scores, each of length 1 in every member."""
-
-    queries: Tensor  # (p, members, w)
-    items: Tensor  # (c, members, w)
 
 
 class _Negatives(NamedTuple):
@@ -50,12 +52,16 @@ class _Negatives(NamedTuple):
 class Objective:
     """The loss of a batch as the configuration has it; mean over members.
 
+    Of a batch that is a part of a step it is the part's share of the step's loss: over all parts,
+    wherever they are, shares and their gradients add up to those of the whole.
+
     Attributes:
         config: which loss, which negatives.
         against_all: all items are negatives, and none are drawn.
         sampler: draws negatives.
         shares: log of each item's share of the training rows, float32 ``(n_items,)``.
         n_known: items with training rows.
+        workers: who else works on a step.
     """
 
     config: TrainingConfig
@@ -63,9 +69,10 @@ class Objective:
     sampler: ItemSampler
     shares: NDArray[np.float32]
     n_known: int
+    workers: Workers = field(default_factory=Workers)
 
     @classmethod
-    def of(cls, rows: Interactions, config: TrainingConfig) -> Self:
+    def of(cls, rows: Interactions, config: TrainingConfig, workers: Workers | None = None) -> Self:
         """Prepare for the rows that are learnt from."""
         counts = rows.item_counts()
         by_rows = ItemSampler.by_popularity(counts, 1.0)
@@ -75,12 +82,34 @@ class Objective:
             kind = "all" if everything else "popularity"
         power = config.negatives_power if kind == "popularity" else 0.0
         sampler = ItemSampler.by_popularity(counts, power)
-        return cls(config, kind == "all", sampler, by_rows.log_share, int((counts > 0).sum()))
+        n_known, workers = int((counts > 0).sum()), workers or Workers()
+        return cls(config, kind == "all", sampler, by_rows.log_share, n_known, workers)
+
+    def draw(
+        self, batch: Batch, random: np.random.Generator, device: torch.device
+    ) -> Negatives | None:
+        """Draw the negatives that a whole step shares; None: all items are.
+
+        Args:
+            batch: what this worker reads of the step.
+            random: stands at the same place in all workers.
+            device: by which workers reach each other.
+        """
+        config = self.config
+        if self.against_all:
+            return None
+        if config.negatives == "in-batch":
+            targets = batch.targets.values
+            if self.workers.are_several:
+                targets = self.workers.gather(to_device(targets, device)).cpu().numpy()
+            return in_batch(targets, self.shares, config.n_negatives, random)
+        return self.sampler.draw(config.n_negatives, random)
 
     def __call__(
         self,
         towers: TwoTower,
         batch: Batch,
+        drawn: Negatives | None,
         random: np.random.Generator,
         mine: Miner | None = None,
     ) -> Tensor:
@@ -88,17 +117,23 @@ class Objective:
 
         Args:
             towers: scored.
-            batch: what is learnt from.
-            random: draws negatives and views.
+            batch: what is learnt from: a step, or a part of one.
+            drawn: by `draw` for the whole step.
+            random: draws hard negatives and views.
             mine: finds hard negatives, if some are wanted.
         """
         config = self.config
+        negatives = None if drawn is None else self._negatives(towers, batch, drawn, random, mine)
         with autocast(towers.device, config.precision):
-            items = towers.items()  # (n_items, d)
+            items, shared = self._items(towers, batch, negatives)
+            if not len(batch.users):  # the others' share of the work was done all the same
+                return 0.0 * shared.sum()
             queries = _queries(towers, batch, items, every=config.prefixes == "all")
         targets = self._targets(batch, towers.device)
-        scored = _Scored(_unit_parts(queries, towers), _unit_parts(items, towers))
-        loss = self._retrieval(towers, batch, scored, targets, random, mine)
+        if negatives is None:
+            loss = self._against_all(towers, batch, queries, shared, targets)
+        else:
+            loss = self._against_drawn(towers, batch, queries, items, shared, targets, negatives)
         if towers.ratings is not None:
             loss = loss + config.rating_weight * _rating_loss(
                 towers.ratings, batch, queries, items, targets
@@ -109,68 +144,81 @@ class Objective:
             )
         return loss
 
-    def _retrieval(
-        self,
-        towers: TwoTower,
-        batch: Batch,
-        scored: _Scored,
-        targets: Targets,
-        random: np.random.Generator,
-        mine: Miner | None,
-    ) -> Tensor:
-        """The loss of finding the targets among other items; mean over members."""
-        groups = to_device(batch.rows, towers.device)
-        if self.against_all:
-            return self._against_all(towers, batch, scored, targets, groups)
-        negatives = self._draw(towers, batch, random, mine)
-        scale = towers.log_scale.exp()
-        members = zip(scored.queries.unbind(1), scored.items.unbind(1), strict=True)
-        losses = [
-            self._against(asking, asked, scale, targets, groups, negatives)
-            for asking, asked in members
-        ]
-        return torch.stack(losses).mean()
+    def _items(
+        self, towers: TwoTower, batch: Batch, negatives: _Negatives | None
+    ) -> tuple[Tensor | SomeItems, Tensor]:
+        """Vectors to look up the batch's own items in, and those of the shared negatives.
+
+        Each worker makes some of the shared ones, and the rest comes from the others, with
+        gradient. Of a large catalogue, only what the step needs is made.
+        """
+        workers, tower = self.workers, towers.items
+        if negatives is None:
+            share = workers.share(towers.n_items)
+            numbers = torch.arange(share.start, share.stop, device=towers.device)
+            mine = tower(numbers) if workers.are_several else tower()
+            vectors = workers.gather_shares(mine, towers.n_items)
+            return vectors, vectors
+        if tower.tuned:  # they keep all contents at hand
+            vectors = tower()
+            return vectors, vectors[negatives.shared]
+        own = [to_device(batch.targets.values.astype(np.int64), towers.device)]
+        own += [negatives.hard.flatten()]
+        if towers.config.history_items == "shared":
+            own += [to_device(batch.histories.values.astype(np.int64), towers.device)]
+        if not workers.are_several:
+            own += [negatives.shared]
+        numbers = torch.unique(torch.cat(own))
+        items = SomeItems(numbers, tower(numbers))
+        if not workers.are_several:
+            return items, items[negatives.shared]
+        share = workers.share(len(negatives.shared))
+        made = tower(negatives.shared[share])
+        return items, workers.gather_shares(made, len(negatives.shared))
 
     def _targets(self, batch: Batch, device: torch.device) -> Targets:
         rows = batch.targets.row_numbers
         weights = target_weights(batch.targets, self.config.target_decay) * batch.weights[rows]
+        total = weights.sum() if batch.total is None else np.float32(batch.total)
         return Targets(
             to_device(rows, device),
             to_device(batch.targets.values.astype(np.int64), device),
-            to_device(weights / weights.sum(), device),
+            to_device(weights / total, device),
         )
 
     def _against_all(
-        self, towers: TwoTower, batch: Batch, scored: _Scored, targets: Targets, groups: Tensor
+        self, towers: TwoTower, batch: Batch, queries: Tensor, items: Tensor, targets: Targets
     ) -> Tensor:
         taken = Histories.of(batch.positives, towers.device)
         # An item that nobody could take yet is no negative: its content would be learnt to be bad.
         barred = (~towers.items.known).repeat(len(batch.users), 1)
         barred[taken.rows, taken.items] = True
+        asking, asked = _unit_parts(queries, towers), _unit_parts(items, towers)
         losses = [
             full_softmax(
-                queries,
-                items,
+                of_queries,
+                of_items,
                 towers.log_scale.exp(),
                 targets,
                 barred,
-                groups,
+                to_device(batch.rows, towers.device),
                 smoothing=self.config.label_smoothing,
                 dtype=torch.bfloat16 if self.config.precision == "bfloat16" else torch.float32,
             )
-            for queries, items in zip(scored.queries.unbind(1), scored.items.unbind(1), strict=True)
+            for of_queries, of_items in zip(asking.unbind(1), asked.unbind(1), strict=True)
         ]
         return torch.stack(losses).mean()
 
-    def _draw(
-        self, towers: TwoTower, batch: Batch, random: np.random.Generator, mine: Miner | None
+    def _negatives(
+        self,
+        towers: TwoTower,
+        batch: Batch,
+        drawn: Negatives,
+        random: np.random.Generator,
+        mine: Miner | None,
     ) -> _Negatives:
         """Negatives that the whole step shares, and each user's own hard ones."""
         config, device, b = self.config, towers.device, len(batch.users)
-        if config.negatives == "in-batch":
-            drawn = in_batch(batch.targets.values, self.shares, config.n_negatives, random)
-        else:
-            drawn = self.sampler.draw(config.n_negatives, random)
         pool, hard = batch.positives, None
         if mine is not None and config.hard_negatives:
             known = towers.items.known.cpu().numpy()
@@ -191,22 +239,62 @@ class Objective:
             to_device(own[2].astype(np.bool_), device),
         )
 
-    def _against(
+    def _against_drawn(
+        self,
+        towers: TwoTower,
+        batch: Batch,
+        queries: Tensor,
+        items: Tensor | SomeItems,
+        shared: Tensor,
+        targets: Targets,
+        drawn: _Negatives,
+    ) -> Tensor:
+        """The loss against negatives; mean over members."""
+        scale, groups = towers.log_scale.exp(), to_device(batch.rows, towers.device)
+        hard = torch.unflatten(
+            _unit_parts(items[drawn.hard.flatten()], towers), 0, tuple(drawn.hard.shape)
+        )
+        members = zip(
+            _unit_parts(queries, towers).unbind(1),
+            _unit_parts(items[targets.items], towers).unbind(1),
+            _unit_parts(shared, towers).unbind(1),
+            hard.unbind(2),
+            strict=True,
+        )
+        losses = [self._of_member(*one, scale, targets, groups, drawn) for one in members]
+        # The losses are means over this batch's targets, whose weights are its share of a step.
+        share = 1.0 if batch.total is None else targets.weights.sum()
+        return torch.stack(losses).mean() * share
+
+    def _of_member(
         self,
         queries: Tensor,
-        items: Tensor,
+        found: Tensor,
+        shared: Tensor,
+        hard: Tensor,
         scale: Tensor,
         targets: Targets,
         groups: Tensor,
         drawn: _Negatives,
     ) -> Tensor:
-        """The loss of one member against drawn negatives; queries ``(p, w)``, items ``(n, w)``."""
+        """The loss of one member.
+
+        Args:
+            queries: of positions, ``(p, w)``.
+            found: of targets, ``(t, w)``.
+            shared: of negatives, ``(n, w)``.
+            hard: of users' own negatives, ``(b, h, w)``.
+            scale: one over the temperature.
+            targets: what is to be found.
+            groups: the user of each position, ``(p,)``.
+            drawn: which negatives they are.
+        """
         config, softmax = self.config, self.config.loss == "softmax"
-        positive = scale * (queries[targets.rows] * items[targets.items]).sum(dim=1)
-        negative = scale * (queries @ items[drawn.shared].T)  # (p, n)
+        positive = scale * (queries[targets.rows] * found).sum(dim=1)
+        negative = scale * (queries @ shared.T)  # (p, n)
         barred, log_q = drawn.barred[groups], drawn.log_q.expand_as(negative)
         if drawn.hard.shape[1]:
-            nearest = torch.einsum("pw,phw->ph", queries, items[drawn.hard][groups])
+            nearest = torch.einsum("pw,phw->ph", queries, hard[groups])
             negative = torch.cat([negative, scale * nearest], dim=1)
             barred = torch.cat([barred, drawn.hard_barred[groups]], dim=1)
             log_q = torch.cat([log_q, drawn.hard_log_q[groups]], dim=1)
@@ -225,7 +313,11 @@ class Objective:
 
 
 def _rating_loss(
-    head: RatingHead, batch: Batch, queries: Tensor, items: Tensor, targets: Targets
+    head: RatingHead,
+    batch: Batch,
+    queries: Tensor,
+    items: Tensor | SomeItems,
+    targets: Targets,
 ) -> Tensor:
     """The squared error of the targets' ratings, weighted as the targets are."""
     users = to_device(batch.people.astype(np.int64)[batch.rows], queries.device)[targets.rows]
@@ -234,7 +326,7 @@ def _rating_loss(
     return head.loss(predicted, ratings, targets.weights)
 
 
-def _queries(towers: TwoTower, batch: Batch, items: Tensor, *, every: bool) -> Tensor:
+def _queries(towers: TwoTower, batch: Batch, items: Tensor | SomeItems, *, every: bool) -> Tensor:
     """Vectors of the batch's positions, ``(p, d)``."""
     device, attributes = towers.device, towers.users.attributes
     people = to_device(batch.people.astype(np.int64), device)
