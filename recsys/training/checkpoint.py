@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,14 +25,15 @@ def save_checkpoint(
 
     Args:
         folder: replaced when all is written.
-        learner: its weights, optimiser and epoch.
+        learner: its weights, optimisers and epoch.
         state: of the caller, json-able, written to ``state.json``.
         best: the best weights so far; may be empty.
     """
     with atomic_folder(folder) as partial:
         save_file({name: plain(weight) for name, weight in best.items()}, partial / BEST)
         save_weights(learner.towers, partial / WEIGHTS)
-        save_file(_optimizer_tensors(learner.optimizer), partial / OPTIMIZER)
+        tensors = learner.optimizers.tensors()
+        save_file({name: plain(value) for name, value in tensors.items()}, partial / OPTIMIZER)
         write_json(partial / STATE, {"epoch": learner.epoch, **state})
 
 
@@ -48,20 +48,6 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Tensor]:
         tensors, best = load_file(folder / OPTIMIZER), load_file(folder / BEST)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{folder}: cannot be read ({error}); delete it") from None
-    numbered: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, key = name.split(".", 1)
-        numbered.setdefault(int(number), {})[key] = tensor
-    groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+    learner.optimizers.load(tensors)
     learner.epoch = int(read_json(folder / STATE)["epoch"])
     return best
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts, named ``parameter number . key``."""
-    return {
-        f"{number}.{key}": plain(value)
-        for number, state in optimizer.state_dict()["state"].items()
-        for key, value in state.items()
-    }

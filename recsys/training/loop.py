@@ -5,14 +5,13 @@ stops by leaving the ``for``.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
@@ -20,6 +19,7 @@ from recsys.errors import DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
 from recsys.training.objective import MinerOf, Objective
+from recsys.training.optimizers import Optimizers
 
 __all__ = ["EpochReport", "Learner", "learning_rate", "train"]
 
@@ -37,37 +37,13 @@ class EpochReport:
 
 
 class Learner:
-    """What training changes: the towers, the optimiser's state, and how many epochs are done."""
+    """What training changes: the towers, the optimisers' state, and how many epochs are done."""
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh; weights of one dimension are not decayed."""
+        """Start afresh."""
         self.towers = towers
         self.epoch = 0
-        encoders = [list(content.tail.parameters()) for content in towers.items.tuned]
-        theirs = {id(weight) for weights in encoders for weight in weights}
-        own = [weight for weight in towers.parameters() if id(weight) not in theirs]
-        groups = _groups(own, config, 1.0)
-        for content, weights in zip(towers.items.tuned, encoders, strict=True):
-            share = content.finetune.learning_rate / config.learning_rate
-            groups += _groups(weights, config, share)
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            fused=True,  # one pass over each table; several times faster on the CPU too
-        )
-
-
-def _groups(
-    weights: Sequence[nn.Parameter], config: TrainingConfig, share: float
-) -> list[dict[str, Any]]:
-    """Groups of weights for the optimiser, which learn at ``share`` of the rate of training."""
-    matrices = [weight for weight in weights if weight.ndim > 1]
-    others = [weight for weight in weights if weight.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": config.weight_decay, "share": share},
-        {"params": others, "weight_decay": 0.0, "share": share},
-    ]
+        self.optimizers = Optimizers(towers, config)
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
@@ -156,11 +132,9 @@ def _tuning(
 
 def _step(learner: Learner, loss: Tensor, config: TrainingConfig, rate: float) -> Tensor:
     """Make one step against a loss; return it without waiting for it."""
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate * group["share"]
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimizers.set_rate(rate)
+    learner.optimizers.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.towers.parameters(), config.clip_norm)
-    learner.optimizer.step()
+    learner.optimizers.clip_and_step(config.clip_norm, loss.detach())
     learner.towers.limit_temperature()
     return loss.detach()

@@ -21,7 +21,14 @@ from recsys.towers.rating import RatingHead
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, target_weights
 from recsys.training.contrast import contrast_loss
-from recsys.training.negatives import ItemSampler, Miner, accidental_hits, in_batch, mined
+from recsys.training.negatives import (
+    ItemSampler,
+    Miner,
+    accidental_hits,
+    against_all,
+    in_batch,
+    mined,
+)
 
 __all__ = ["MinerOf", "Objective"]
 
@@ -69,13 +76,10 @@ class Objective:
         """Prepare for the rows that are learnt from."""
         counts = rows.item_counts()
         by_rows = ItemSampler.by_popularity(counts, 1.0)
-        kind = config.negatives
-        if kind == "auto":
-            everything = rows.n_items <= config.full_softmax_up_to and config.loss == "softmax"
-            kind = "all" if everything else "popularity"
-        power = config.negatives_power if kind == "popularity" else 0.0
-        sampler = ItemSampler.by_popularity(counts, power)
-        return cls(config, kind == "all", sampler, by_rows.log_share, int((counts > 0).sum()))
+        popular = config.negatives in ("auto", "popularity")
+        sampler = ItemSampler.by_popularity(counts, config.negatives_power if popular else 0.0)
+        everything = against_all(config, rows.n_items)
+        return cls(config, everything, sampler, by_rows.log_share, int((counts > 0).sum()))
 
     def __call__(
         self,
