@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -33,7 +32,7 @@ def save_checkpoint(
 
     Args:
         folder: replaced when all is written.
-        learner: its weights, optimiser and epoch.
+        learner: its weights, optimisers and epoch.
         state: of the caller, json-able, written to ``state.json``.
         best: the best weights so far; may be empty.
         places: in the middle of the next epoch, those of all workers, who stand at one step.
@@ -41,7 +40,8 @@ def save_checkpoint(
     with atomic_folder(folder) as partial:
         save_file({name: plain(weight) for name, weight in best.items()}, partial / BEST)
         save_weights(learner.towers, partial / WEIGHTS)
-        save_file(_optimizer_tensors(learner.optimizer), partial / OPTIMIZER)
+        tensors = learner.optimizers.tensors()
+        save_file({name: plain(value) for name, value in tensors.items()}, partial / OPTIMIZER)
         about = {"epoch": learner.epoch, **state}
         if places:
             save_file(_tensors_of(places), partial / WITHIN)
@@ -68,12 +68,7 @@ def load_checkpoint(
         tensors, best = load_file(folder / OPTIMIZER), load_file(folder / BEST)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{folder}: cannot be read ({error}); delete it") from None
-    numbered: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, key = name.split(".", 1)
-        numbered.setdefault(int(number), {})[key] = tensor
-    groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+    learner.optimizers.load(tensors)
     about = read_json(folder / STATE)
     learner.epoch = int(about["epoch"])
     learner.place = _place(folder, about.get("within"), workers or Workers())
@@ -110,12 +105,3 @@ def _place(folder: Path, within: dict[str, Any] | None, workers: Workers) -> Pla
         )
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ArtifactError(f"{folder}: is no checkpoint ({error!r}); delete it") from None
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts, named ``parameter number . key``."""
-    return {
-        f"{number}.{key}": plain(value)
-        for number, state in optimizer.state_dict()["state"].items()
-        for key, value in state.items()
-    }

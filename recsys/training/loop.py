@@ -5,7 +5,7 @@ stops by leaving the ``for``.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
@@ -22,6 +22,7 @@ from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
 from recsys.training.negatives import Miner
 from recsys.training.objective import MinerOf, Objective
+from recsys.training.optimizers import Optimizers
 from recsys.training.prefetch import ahead
 from recsys.training.workers import Workers
 
@@ -65,38 +66,14 @@ OnStep = Callable[[int, int, Callable[[], Place]], None]
 
 
 class Learner:
-    """What training changes: towers, the optimiser's state, the epochs done, and the steps."""
+    """What training changes: towers, the optimisers' state, the epochs done, and the steps."""
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh; weights of one dimension are not decayed."""
+        """Start afresh."""
         self.towers = towers
         self.epoch = 0
         self.place: Place | None = None  # in the middle of the epoch after that
-        encoders = [list(content.tail.parameters()) for content in towers.items.tuned]
-        theirs = {id(weight) for weights in encoders for weight in weights}
-        own = [weight for weight in towers.parameters() if id(weight) not in theirs]
-        groups = _groups(own, config, 1.0)
-        for content, weights in zip(towers.items.tuned, encoders, strict=True):
-            share = content.finetune.learning_rate / config.learning_rate
-            groups += _groups(weights, config, share)
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            fused=True,  # one pass over each table; several times faster on the CPU too
-        )
-
-
-def _groups(
-    weights: Sequence[nn.Parameter], config: TrainingConfig, share: float
-) -> list[dict[str, Any]]:
-    """Groups of weights for the optimiser, which learn at ``share`` of the rate of training."""
-    matrices = [weight for weight in weights if weight.ndim > 1]
-    others = [weight for weight in weights if weight.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": config.weight_decay, "share": share},
-        {"params": others, "weight_decay": 0.0, "share": share},
-    ]
+        self.optimizers = Optimizers(towers, config)
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
@@ -249,9 +226,8 @@ def _step(
 ) -> Tensor:
     """Make one step; return this worker's share of the loss without waiting for it."""
     towers, config = learner.towers, objective.config
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate * group["share"]
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimizers.set_rate(rate)
+    learner.optimizers.zero_grad()
     drawn = objective.draw(batch, random, towers.device)
     own = random if not objective.workers.are_several else _own(random, objective.workers.rank)
     total = torch.zeros((), device=towers.device)
@@ -260,10 +236,10 @@ def _step(
             loss = objective(towers, part, drawn, own, mine)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    weights = list(towers.parameters())
-    objective.workers.sum_gradients(weights)
-    nn.utils.clip_grad_norm_(weights, config.clip_norm)
-    learner.optimizer.step()
+    objective.workers.sum_gradients(learner.optimizers.parameters)
+    # A loss that is not finite leaves no sum of gradients finite, so all workers decide alike.
+    alone = not objective.workers.are_several
+    learner.optimizers.clip_and_step(config.clip_norm, total if alone else None)
     towers.limit_temperature()
     return total
 

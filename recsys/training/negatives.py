@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.config import TrainingConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ConfigError, DataError
 
@@ -21,11 +22,19 @@ __all__ = [
     "Miner",
     "Negatives",
     "accidental_hits",
+    "against_all",
     "in_batch",
     "mined",
 ]
 
 Items = NDArray[np.integer[Any]]
+
+
+def against_all(config: TrainingConfig, n_items: int) -> bool:
+    """Whether all items are negatives, and none are drawn."""
+    if config.negatives != "auto":
+        return config.negatives == "all"
+    return n_items <= config.full_softmax_up_to and config.loss == "softmax"
 
 
 @dataclass(frozen=True, eq=False)

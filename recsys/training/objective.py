@@ -27,6 +27,7 @@ from recsys.training.negatives import (
     Miner,
     Negatives,
     accidental_hits,
+    against_all,
     in_batch,
     mined,
 )
@@ -76,14 +77,10 @@ class Objective:
         """Prepare for the rows that are learnt from."""
         counts = rows.item_counts()
         by_rows = ItemSampler.by_popularity(counts, 1.0)
-        kind = config.negatives
-        if kind == "auto":
-            everything = rows.n_items <= config.full_softmax_up_to and config.loss == "softmax"
-            kind = "all" if everything else "popularity"
-        power = config.negatives_power if kind == "popularity" else 0.0
-        sampler = ItemSampler.by_popularity(counts, power)
-        n_known, workers = int((counts > 0).sum()), workers or Workers()
-        return cls(config, kind == "all", sampler, by_rows.log_share, n_known, workers)
+        popular = config.negatives in ("auto", "popularity")
+        sampler = ItemSampler.by_popularity(counts, config.negatives_power if popular else 0.0)
+        everything, n_known = against_all(config, rows.n_items), int((counts > 0).sum())
+        return cls(config, everything, sampler, by_rows.log_share, n_known, workers or Workers())
 
     def draw(
         self, batch: Batch, random: np.random.Generator, device: torch.device

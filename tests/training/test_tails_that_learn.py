@@ -137,12 +137,14 @@ def test_gradients_reach_the_tail_through_the_sampled_rows(block: TunableBlock) 
 def test_the_tail_learns_at_its_own_rate(block: TunableBlock) -> None:
     learner = Learner(make_towers(block), CONFIG)
     (report, *_) = train(learner, make_rows(), CONFIG, seed=0, until=1)
-    rates = [group["lr"] for group in learner.optimizer.param_groups]
+    rates = [group["lr"] for group in learner.optimizers.dense.param_groups]
     assert rates == [report.learning_rate] * 2 + [pytest.approx(report.learning_rate)] * 2
     slow = make_block(rate=1e-5)
     learner = Learner(make_towers(slow), CONFIG)
     list(train(learner, make_rows(), CONFIG, seed=0, until=1))
-    assert learner.optimizer.param_groups[2]["lr"] == pytest.approx(report.learning_rate * 1e-3)
+    assert learner.optimizers.dense.param_groups[2]["lr"] == pytest.approx(
+        report.learning_rate * 1e-3
+    )
     pairs = zip(tuned(learner.towers).tail.parameters(), slow.tail.parameters(), strict=True)
     moved = max(float((now - then).abs().max().detach()) for now, then in pairs)
     assert 0 < moved < 1e-3
@@ -163,8 +165,8 @@ def test_training_without_it_is_untouched(block: TunableBlock) -> None:
     plain = ContentBlock(block.name, block.vectors, block.present)
     learner = Learner(make_towers(plain), CONFIG)
     assert not any(".tail." in name or name.endswith(".content") for name in state(learner.towers))
-    assert len(learner.optimizer.param_groups) == 2
-    assert {group["share"] for group in learner.optimizer.param_groups} == {1.0}
+    assert len(learner.optimizers.dense.param_groups) == 2
+    assert {group["share"] for group in learner.optimizers.dense.param_groups} == {1.0}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
