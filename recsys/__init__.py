@@ -8,7 +8,8 @@
     index         towers -> index        top-k contract, exact, Annoy
     recommenders  who gets what          two-tower and baselines behind one protocol
     evaluation    how good               metrics, tasks, baselines tuned on validation
-    fitting       learning meets judging early stopping, refit, the whole fit in one call
+    epochs        learning meets judging early stopping, refit, checkpoints
+    fitting       all of it at once      the whole fit in one call
     batch         for everybody          every user's top k into parquet
     tracking      what was done          MLflow, or nothing, behind one protocol
     stages        config -> folders      prepare, embed, train, index, recommend, evaluate

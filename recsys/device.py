@@ -13,20 +13,26 @@ from recsys.errors import ConfigError
 __all__ = ["autocast", "pick_device", "to_device"]
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, number: int = 0) -> torch.device:
     """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        number: which GPU, where the name leaves that open.
 
     Raises:
         ConfigError: the device is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device = {name!r}: expected auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device = {name!r}: no CUDA device is here; use auto or cpu")
+    if name == "cuda" and number:
+        return torch.device("cuda", number)
     return device
 
 

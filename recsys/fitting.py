@@ -4,15 +4,12 @@
 """
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.config import (
@@ -30,37 +27,25 @@ from recsys.content.tune import tunable_blocks
 from recsys.content.user_attributes import UserAttributes
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
-from recsys.data.ragged import Ragged
 from recsys.data.splits import Split
-from recsys.data.tasks import Task
 from recsys.data.times import TimeKind
 from recsys.device import pick_device
-from recsys.errors import ArtifactError, ConfigError
-from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.files import read_json, restore_folder
-from recsys.index.exact import ExactIndex
+from recsys.epochs import Checkpoints, Epochs, OnEpoch, Shape
+from recsys.errors import ConfigError
 from recsys.index.index import build_index, check_recall
-from recsys.progress import console, progress_bar
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
-from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
-from recsys.training.checkpoint import load_checkpoint, save_checkpoint
-from recsys.training.loop import EpochReport, Learner, train
-from recsys.training.negatives import Miner
 from recsys.training.newcomers import fit_newcomers
+from recsys.training.workers import Workers
 from recsys.updating import WarmStart
 
-__all__ = ["Fitted", "OnEpoch", "Phase", "check_times", "fit", "fit_towers"]
+__all__ = ["Fitted", "check_times", "fit", "fit_towers"]
 
-CHOSEN_BY = "ndcg@10"
 ASKED = 500  # users with whom the index is measured
 LEAST_USERS = 20  # with two items and more, to learn from how newcomers are placed
 
 logger = logging.getLogger(__name__)
-
-Phase = Literal["search", "refit"]
-OnEpoch = Callable[[Phase, EpochReport, float | None], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +63,6 @@ class Fitted:
     epochs: int
     scores: dict[int, float]
     history: list[dict[str, Any]]
-
-
-@dataclass
-class _Progress:
-    """Where a fit stands: what a checkpoint keeps beside weights and optimiser."""
-
-    phase: Phase = "search"
-    scores: dict[int, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def best(self, last: int) -> int:
-        """The epoch with the best validation score, the earlier of equals; without any the last."""
-        return max(self.scores, key=lambda e: (self.scores[e], -e)) if self.scores else last
-
-    def should_stop(self, patience: int) -> bool:
-        """Whether the last ``patience`` scorings were no better than one before."""
-        return sum(epoch > self.best(0) for epoch in self.scores) >= patience
 
 
 def fit(
@@ -179,6 +147,7 @@ def fit_towers(
     user_blocks: Sequence[ContentBlock] = (),
     start: WarmStart | None = None,
     newcomers: NewcomersConfig | None = None,
+    workers: Workers | None = None,
 ) -> Fitted:
     """Choose the number of epochs on validation, then (``refit``) train on train + validation.
 
@@ -198,6 +167,7 @@ def fit_towers(
         start: what was learnt before; None: start afresh.
         newcomers: how items without interactions are placed, once the towers are trained; None:
             where the item tower puts their content.
+        workers: who shares the work; only what the first of them returns is finished.
 
     Raises:
         TrainingDiverged: a loss is not finite.
@@ -205,8 +175,16 @@ def fit_towers(
         ConfigError: the towers look at times, but the log has an order only.
     """
     check_times(towers, split.time_kind)
-    shape = _Shape(towers, blocks, user_blocks)
-    fit = _Fit(split, shape, training, seed, checkpoint, checkpoint_seconds, on_epoch, start)
+    fit = Epochs(
+        split,
+        Shape(towers, tuple(blocks), tuple(user_blocks)),
+        training,
+        seed,
+        checkpoints=Checkpoints(checkpoint, checkpoint_seconds),
+        on_epoch=on_epoch,
+        start=start,
+        workers=workers,
+    )
     again = refit and len(split.validation) > 0
     if again and start is not None and not start.can_choose(split):
         epochs, best = training.epochs, dict[str, Tensor]()
@@ -218,13 +196,15 @@ def fit_towers(
         learner = fit.learner(split.train)
         learner.towers.load_state_dict(best)
     learner.towers.eval()
+    if not fit.workers.is_first:
+        return Fitted(learner.towers, epochs, fit.history.scores, fit.history.history)
     rows = split.learnable(refit=again)
     learner.towers.learn_average(rows.histories())
     if newcomers is not None and _has_newcomers(learner.towers, newcomers, rows):
         learner.towers.newcomers = fit_newcomers(
             learner.towers, rows, learner.towers.items.as_tuned(blocks), newcomers, seed=seed
         )
-    return Fitted(learner.towers, epochs, fit.progress.scores, fit.progress.history)
+    return Fitted(learner.towers, epochs, fit.history.scores, fit.history.history)
 
 
 def _has_newcomers(towers: TwoTower, config: NewcomersConfig, rows: Interactions) -> bool:
@@ -255,170 +235,3 @@ def check_times(towers: TowersConfig, time_kind: TimeKind) -> None:
             "towers.time_gaps = true needs moments, but the log's times are only an order; name a "
             "column of moments in data.time, or leave time_gaps out"
         )
-
-
-class _Shape(NamedTuple):
-    """What towers are made of."""
-
-    config: TowersConfig
-    blocks: Sequence[ContentBlock]
-    user_blocks: Sequence[ContentBlock]
-
-
-class _Fit:
-    """One fit under way. Not frozen: it is the bookkeeping of a loop."""
-
-    def __init__(
-        self,
-        split: Split,
-        shape: _Shape,
-        training: TrainingConfig,
-        seed: int,
-        checkpoint: Path | None,
-        checkpoint_seconds: float,
-        on_epoch: OnEpoch | None,
-        start: WarmStart | None,
-    ) -> None:
-        self.split, self.shape, self.training = split, shape, training
-        self.seed, self.on_epoch, self.start = seed, on_epoch, start
-        self.train = train if start is None else start.train
-        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
-        self.device = pick_device(training.device)
-        self.miner = partial(_nearest, training.hard_pool)
-        self.progress = _Progress()
-        self.saved = time.monotonic()
-        self.resumable = False
-        if checkpoint is not None:
-            restore_folder(checkpoint)
-            self.resumable = checkpoint.is_dir()
-        if self.resumable and checkpoint is not None:
-            self.progress = _read_progress(checkpoint)
-
-    def learner(self, rows: Interactions) -> Learner:
-        """Towers for the items of ``rows``: fresh ones, or with what was learnt before."""
-        config, blocks, user_blocks = self.shape
-        towers = TwoTower(
-            config,
-            rows.n_users,
-            blocks,
-            rows.item_counts() > 0,
-            seed=self.seed,
-            user_blocks=user_blocks,
-            known_users=rows.user_counts() > 0,
-            ratings=RatingBaseline.of(rows) if self.training.rating_weight else None,
-        )
-        if self.start is not None:
-            self.start.enter(towers)
-        towers = towers.to(self.device)
-        if self.start is not None:
-            towers.items.encode_anew(self.training.precision)  # by the encoders that learnt before
-        return Learner(towers, self.training)
-
-    def search(self) -> tuple[int, dict[str, Tensor]]:
-        """Train on train until validation gets no better: the best epoch and its weights."""
-        progress, training = self.progress, self.training
-        last = training.epochs
-        if progress.phase == "refit":
-            return progress.best(last), {}
-        task = self.start.task(self.split) if self.start else self.split.task("validation")
-        learner, best = self.learner(self.split.train), dict[str, Tensor]()
-        self._resume(learner, best)
-        if progress.should_stop(training.patience):
-            return progress.best(last), best
-        rows = self.split.train
-        with progress_bar() as bar:
-            shown = bar.add_task("training", total=last, completed=learner.epoch)
-            for report in self.train(
-                learner, rows, training, seed=self.seed, until=last, miner=self.miner
-            ):
-                due = report.epoch % training.score_every == 0 or report.epoch == last
-                score = _validation_score(learner.towers, task) if due else None
-                if score is not None:
-                    progress.scores[report.epoch] = score
-                if progress.best(last) == report.epoch:
-                    best.update(_copy(learner.towers))
-                self._note("search", report, score, learner, best)
-                bar.update(shown, completed=report.epoch, description=_describe(progress))
-                if progress.should_stop(training.patience):
-                    break
-            bar.update(shown, total=learner.epoch)
-        return progress.best(last), best
-
-    def refit(self, epochs: int) -> Learner:
-        """Train on train + validation for the chosen number of epochs."""
-        rows = self.split.learnable(refit=True)
-        learner = self.learner(rows)
-        if self.progress.phase == "refit":
-            self._resume(learner, {})
-        self.progress.phase = "refit"
-        with progress_bar() as bar:
-            shown = bar.add_task("training again", total=epochs, completed=learner.epoch)
-            for report in self.train(
-                learner, rows, self.training, seed=self.seed, until=epochs, miner=self.miner
-            ):
-                self._note("refit", report, None, learner, {})
-                bar.advance(shown)
-        return learner
-
-    def _note(
-        self,
-        phase: Phase,
-        report: EpochReport,
-        score: float | None,
-        learner: Learner,
-        best: dict[str, Tensor],
-    ) -> None:
-        self.progress.history.append({"phase": phase, **asdict(report), "score": score})
-        if self.on_epoch is not None:
-            self.on_epoch(phase, report, score)
-        if self.checkpoint is None or time.monotonic() - self.saved < self.checkpoint_seconds:
-            return
-        save_checkpoint(self.checkpoint, learner, asdict(self.progress), best)
-        self.saved = time.monotonic()
-
-    def _resume(self, learner: Learner, best: dict[str, Tensor]) -> None:
-        if self.resumable and self.checkpoint is not None:
-            best.update(load_checkpoint(self.checkpoint, learner))
-            self.resumable = False
-            again = " on train + validation" if self.progress.phase == "refit" else ""
-            line = f"training{again} goes on after epoch {learner.epoch}, where it was stopped"
-            logger.info(line)
-            console.print(line)
-
-
-def _nearest(k: int, item_vectors: NDArray[np.float32]) -> Miner:
-    """Finds the k items nearest to a user, by exact search."""
-    index = ExactIndex.build(item_vectors)
-
-    def mine(user_vectors: NDArray[np.float32], exclude: Ragged, /) -> NDArray[np.int32]:
-        return index.query(user_vectors, min(k, len(item_vectors)), exclude=exclude).items
-
-    return mine
-
-
-def _validation_score(towers: TwoTower, task: Task) -> float | None:
-    """NDCG@10 of exact ranking; None when the validation part has nothing to ask."""
-    if not len(task.truth):
-        return None
-    ranker = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
-    return evaluate_ranker(ranker, task, ks=(10,)).means[CHOSEN_BY]
-
-
-def _describe(progress: _Progress) -> str:
-    if not progress.scores:
-        return "training"
-    last = list(progress.scores)[-1]
-    return f"training (validation NDCG@10 {progress.scores[last]:.4f})"
-
-
-def _copy(towers: TwoTower) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in towers.state_dict().items()}
-
-
-def _read_progress(folder: Path) -> _Progress:
-    state = read_json(folder / "state.json")
-    try:
-        scores = {int(epoch): float(score) for epoch, score in state["scores"].items()}
-        return _Progress(state["phase"], scores, list(state["history"]))
-    except (KeyError, AttributeError, ValueError) as error:
-        raise ArtifactError(f"{folder}: is no checkpoint ({error!r}); delete it") from None

@@ -26,8 +26,9 @@ from recsys.recommenders.ranker import Queries
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.grow import Blocks, Growth, grow
 from recsys.towers.two_tower import TwoTower
-from recsys.training.loop import EpochReport, Learner, train
+from recsys.training.loop import EpochReport, Learner, OnStep, train
 from recsys.training.objective import MinerOf
+from recsys.training.workers import Workers
 
 __all__ = ["Drift", "Learnt", "WarmStart", "schedule"]
 
@@ -176,11 +177,22 @@ class WarmStart:
         seed: int,
         until: int,
         miner: MinerOf | None = None,
+        workers: Workers | None = None,
+        on_step: OnStep | None = None,
     ) -> Iterator[EpochReport]:
         """Train as `recsys.training.loop.train` does, on a lesson of the rows every epoch."""
         for epoch in range(learner.epoch + 1, until + 1):
             lesson = self.lesson(rows, seed=seed, epoch=epoch)
-            yield from train(learner, lesson, config, seed=seed, until=epoch, miner=miner)
+            yield from train(
+                learner,
+                lesson,
+                config,
+                seed=seed,
+                until=epoch,
+                miner=miner,
+                workers=workers,
+                on_step=on_step,
+            )
 
     def task(self, split: Split) -> Task:
         """The validation task, without the rows that the old towers have learnt from."""

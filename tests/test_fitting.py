@@ -13,9 +13,10 @@ from recsys.config import TowersConfig, TrainingConfig
 from recsys.data.dataset import Dataset
 from recsys.data.protocols import Part
 from recsys.data.splits import Split, split
+from recsys.epochs import Phase
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
-from recsys.fitting import Fitted, Phase, fit_towers
+from recsys.fitting import Fitted, fit_towers
 from recsys.index.exact import ExactIndex
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.training.loop import EpochReport
@@ -88,7 +89,7 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
     resumed = fit(checkpoint, kill=False)
     if killed_in[0] == "search":
         said = " ".join(capsys.readouterr().err.split())
-        assert f"training goes on after epoch {killed_in[1] - 1}, where it was stopped" in said
+        assert f"training goes on after epoch {killed_in[1] - 1} and 2 steps, where it was" in said
     assert same(resumed, unbroken)
     assert resumed.epochs == unbroken.epochs
     assert resumed.scores == unbroken.scores
@@ -158,7 +159,7 @@ def test_without_refit_the_best_epoch_is_kept_not_the_last(parts: Split) -> None
 def test_of_equal_scores_the_earlier_epoch_wins(
     parts: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsys.fitting._validation_score", lambda *_: 0.5)
+    monkeypatch.setattr("recsys.epochs._validation_score", lambda *_: 0.5)
     fitted = fit_towers(parts, (), TOWERS, TRAINING, seed=0)
     assert fitted.epochs == TRAINING.score_every
     assert list(fitted.scores) == [2, 4, 6], "patience ends it after two that are no better"

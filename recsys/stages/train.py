@@ -10,8 +10,9 @@ from recsys.content.saved import load_blocks
 from recsys.content.tune import tunable_blocks
 from recsys.content.user_attributes import load_user_blocks
 from recsys.device import pick_device
+from recsys.epochs import Phase
 from recsys.files import digest_json, remove_folder
-from recsys.fitting import Phase, fit_towers
+from recsys.fitting import fit_towers
 from recsys.stages.embed import catalogue_of, embed_stage, vector_store
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
