@@ -28,7 +28,7 @@ class TrainingConfig(Section):
     user_balance: float = Field(
         default=0.5, ge=0, le=1
     )  # with all prefixes: 0, a batch's positions count alike; 1, its users
-    batch_size: int = Field(default=128, ge=1)  # users of a step, in each process that trains
+    batch_size: int = Field(default=128, ge=1)  # users of a step, over all processes that train
     accumulate: int = Field(
         default=1, ge=1
     )  # parts of a step that are computed one after another: less memory, the same step

@@ -12,13 +12,14 @@ from rich.table import Table
 from recsys.config_file import load_config, to_toml
 from recsys.errors import ArtifactError, ConfigError
 from recsys.files import read_json
-from recsys.progress import console
+from recsys.progress import console, set_quiet
 from recsys.stages.evaluate import METRICS_FILE, below_minimum, check_evaluation
 from recsys.stages.pipeline import STAGES, perform_stages, plan
 from recsys.stages.run import Engine, Run, Wishes
 from recsys.stages.stage import Record
 from recsys.stages.summary import SHOWN_USERS, print_models, print_summary
 from recsys.tracking import Tracker, open_tracker, tracking_uri
+from recsys.training.workers import Workers, open_workers
 
 __all__ = ["Command", "tell"]
 
@@ -83,9 +84,22 @@ class Command:
         return below_minimum(self.report(), self.run.config.evaluation.minimum)
 
     def stage(self, name: str, *, force: bool = False) -> dict[str, Any]:
-        """Do one stage with what earlier stages left."""
-        facts = perform_stages(self.run, (name,), force=force, tell=tell)
-        self._keep_config()  # not before: what failed has not changed the folder
+        """Do one stage with what earlier stages left; ``torchrun`` may start several to train.
+
+        Raises:
+            ConfigError: several processes are to do another stage.
+        """
+        if name != "train" and Workers.from_environment().are_several:
+            raise ConfigError(
+                f"{name}: is done by one process, but torchrun started several; start it without"
+            )
+        with open_workers(self.run.config.training.device) as workers:
+            run = replace(self.run, workers=workers)
+            if not workers.is_first:
+                set_quiet(True)
+            facts = perform_stages(run, (name,), force=force, tell=tell)
+            if workers.is_first:
+                self._keep_config()  # not before: what failed has not changed the folder
         return facts
 
     def report(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def perform_stages(
     """
     facts: dict[str, Any] = {}
     for stage in stages_of(run, names):
-        record = perform(stage, force=force)
+        record = perform(stage, force=force, workers=run.workers)
         facts[stage.name] = record.facts
         tell(record)
         if stage.name == "prepare" and record.skipped:  # else it has looked itself

@@ -6,6 +6,7 @@ from typing import Literal
 
 from recsys.config import Config
 from recsys.tracking import NoTracker, Tracker
+from recsys.training.workers import Workers
 
 __all__ = ["Engine", "Run", "Wishes"]
 
@@ -49,6 +50,7 @@ class Run:
         engine: who encodes and recommends: this process, or workers of a Ray cluster. What comes
             out is the same.
         vectors: the store of encoded content; None: the one that neighbouring runs share.
+        workers: who shares the training.
     """
 
     config: Config
@@ -58,6 +60,7 @@ class Run:
     wishes: Wishes = field(default_factory=Wishes)
     vectors: Path | None = None
     engine: Engine = "local"
+    workers: Workers = field(default_factory=Workers)
 
     def folder(self, name: str, seed: int | None = None) -> Path:
         """Where a stage writes; seeds after the first have folders of their own."""

@@ -26,6 +26,7 @@ from recsys.files import (
     resumed_folder,
     write_json,
 )
+from recsys.training.workers import Workers
 
 __all__ = ["RECORD", "Record", "Stage", "inputs_of", "is_fresh", "perform", "read_record"]
 
@@ -61,6 +62,7 @@ class Stage:
         always: do it at every run: it reads files that only itself knows of. What it writes is the
             same as long as they are, and later stages are skipped.
         resumes: what is finished of a killed call is kept for the next with the same key.
+        join: what processes that share the work do, while the first does ``work``.
         is_there: whether what it wrote elsewhere than into its folder is there still.
     """
 
@@ -72,6 +74,7 @@ class Stage:
     work: Callable[[Path], Facts]
     always: bool = False
     resumes: bool = False
+    join: Callable[[], None] = lambda: None
     is_there: Callable[[], bool] = lambda: True
 
 
@@ -85,16 +88,23 @@ class Record:
     skipped: bool
 
 
-def perform(stage: Stage, *, force: bool = False) -> Record:
+def perform(stage: Stage, *, force: bool = False, workers: Workers | None = None) -> Record:
     """Do the stage's work, or skip it when nothing it depends on has changed.
+
+    Of several workers the first does it and the others join in; only the first one's record says
+    what was found.
 
     Raises:
         ArtifactError: an earlier stage's folder is missing, was altered, or is of other settings.
     """
     inputs = inputs_of(stage)
-    if not force and not stage.always and is_fresh(stage, inputs):
+    workers = workers or Workers()
+    if not workers.agree(lambda: force or stage.always or not is_fresh(stage, inputs)):
         record = read_record(stage.folder)
         return Record(stage.name, record["facts"], record["seconds"], skipped=True)
+    if not workers.is_first:
+        stage.join()
+        return Record(stage.name, {}, 0.0, skipped=False)
     logger.info("%s: begins", stage.name)
     started = time.perf_counter()
     with _unfinished(stage, _key(stage, inputs), force=force) as folder:

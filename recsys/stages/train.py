@@ -9,10 +9,11 @@ from recsys.content.encoder import ContentBlock
 from recsys.content.saved import load_blocks
 from recsys.content.tune import tunable_blocks
 from recsys.content.user_attributes import load_user_blocks
+from recsys.data.splits import Split
 from recsys.device import pick_device
 from recsys.epochs import Phase
 from recsys.files import digest_json, remove_folder
-from recsys.fitting import fit_towers
+from recsys.fitting import Fitted, fit_towers
 from recsys.stages.embed import catalogue_of, embed_stage, vector_store
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
@@ -21,7 +22,7 @@ from recsys.stages.update import load_start, start_files, update_facts
 from recsys.towers.grow import Blocks
 from recsys.towers.saved import save_towers
 from recsys.training.loop import EpochReport
-from recsys.updating import schedule
+from recsys.updating import WarmStart, schedule
 
 __all__ = ["item_blocks", "train_stage"]
 
@@ -34,35 +35,43 @@ def train_stage(run: Run, seed: int) -> Stage:
     updates = config.update.start is not None
     training = schedule(config.training, config.update) if updates else config.training
 
-    def work(folder: Path) -> dict[str, Any]:
+    def fitted() -> tuple[Fitted, WarmStart | None, Split]:
         dataset, split = load_data(run)
         content = run.folder("content")
         blocks = Blocks(item_blocks(run, content), load_user_blocks(content))
         start = load_start(run, seed, dataset, blocks)
-        checkpoint = _checkpoint_folder(run, seed, stage)
-        fitted = fit_towers(
+        found = fit_towers(
             split,
             blocks.items,
             config.towers,
             training,
             seed=seed,
             refit=config.split.refit,
-            checkpoint=checkpoint,
+            checkpoint=_checkpoint_folder(run, seed, stage),
             on_epoch=_Told(run, seed),
             user_blocks=blocks.users,
             start=start,
             newcomers=config.newcomers,
+            workers=run.workers,
         )
-        save_towers(fitted.towers, folder)
-        lines = [json.dumps(record) for record in fitted.history]
+        return found, start, split
+
+    def join() -> None:
+        fitted()
+
+    def work(folder: Path) -> dict[str, Any]:
+        found, start, split = fitted()
+        save_towers(found.towers, folder)
+        lines = [json.dumps(record) for record in found.history]
         (folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        checkpoint = _checkpoint_folder(run, seed, stage)
         for leftover in checkpoint.parent.glob(f".*{checkpoint.name.lstrip('.')}*"):
             remove_folder(leftover)
-        best = fitted.scores.get(fitted.epochs)
-        facts = {"seed": seed, "epochs": fitted.epochs, "validation_ndcg@10": best}
+        best = found.scores.get(found.epochs)
+        facts = {"seed": seed, "epochs": found.epochs, "validation_ndcg@10": best}
         if start is None:
             return facts
-        return facts | {"update": update_facts(run, start, fitted.towers, split)}
+        return facts | {"update": update_facts(run, start, found.towers, split)}
 
     stage = Stage(
         name=run.label("train", seed),
@@ -79,6 +88,7 @@ def train_stage(run: Run, seed: int) -> Stage:
         reads=(prepare_stage(run), embed_stage(run)),
         files=start_files(run, seed),
         work=work,
+        join=join,
     )
     return stage
 
@@ -102,13 +112,15 @@ class _Told:
     """Tells the tracker of every epoch."""
 
     def __init__(self, run: Run, seed: int) -> None:
-        self.tracker = run.tracker
+        self.tracker, self.workers = run.tracker, run.workers
         self.seed = seed
 
     def __call__(self, phase: Phase, report: EpochReport, score: float | None) -> None:
         metrics = {"loss": report.loss, "temperature": report.temperature}
         if score is not None:
             metrics["validation_ndcg@10"] = score
+        if not self.workers.is_first:
+            return
         named = {f"{phase}/{name}/seed-{self.seed}": value for name, value in metrics.items()}
         self.tracker.log(named, step=report.epoch)
 
@@ -118,6 +130,8 @@ def _checkpoint_folder(run: Run, seed: int, stage: Stage) -> Path:
     key = digest_json([dict(stage.settings), inputs_of(stage)])[:16]
     parent = run.folder("towers", seed).parent
     mine = parent / f".checkpoint-{key}"
+    if not run.workers.is_first:
+        return mine
     for folder in parent.glob(".*checkpoint-*"):  # and what atomic_folder set aside
         if mine.name not in folder.name:
             remove_folder(folder)  # left behind by a training with other settings

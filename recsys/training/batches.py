@@ -101,14 +101,12 @@ class _Windows:
         return _Windows(self.users[rows], self.begins[rows], self.ends[rows])
 
 
-def steps_per_epoch(
-    sequences: Ragged, config: TrainingConfig, history: int, workers: int = 1
-) -> int:
-    """How many batches an epoch has, each of ``config.batch_size`` users a worker."""
-    lengths, size = sequences.lengths, config.batch_size * workers
+def steps_per_epoch(sequences: Ragged, config: TrainingConfig, history: int) -> int:
+    """How many batches an epoch has."""
+    lengths = sequences.lengths
     if config.prefixes == "one":
-        return -(-int((lengths > 0).sum()) // size)
-    return -(-int(_windows_of(lengths, history).sum()) // size)
+        return -(-int((lengths > 0).sum()) // config.batch_size)
+    return -(-int(_windows_of(lengths, history).sum()) // config.batch_size)
 
 
 def draw_batches(
@@ -148,10 +146,10 @@ def draw_batches(
     rank, size = workers
     if config.prefixes == "one":
         windows = _cuts(sequences.lengths, history, config.short_histories, random)
-        chosen = _in_order(windows, config.batch_size * size)
+        chosen = _in_order(windows, config.batch_size)
     else:
         windows = _windows(sequences.lengths, history, random)
-        chosen = _by_length(windows, config.batch_size * size, random)
+        chosen = _by_length(windows, config.batch_size, random)
     done = 0 if begin is None else begin[0]
     for number, rows in enumerate(chosen):
         if number < done:

@@ -113,7 +113,7 @@ def train(
         until: the last epoch, counted from 1; the schedule is that of ``config.epochs`` all the
             same.
         miner: makes of all item vectors what finds hard negatives, once an epoch.
-        workers: who shares the steps, each of ``config.batch_size`` users a worker.
+        workers: who shares each step; their number changes nothing but the time it takes.
         on_step: told of every step.
 
     Raises:
@@ -126,7 +126,7 @@ def train(
     workers = workers or Workers()
     _check_workers(learner.towers, config, workers)
     towers, sequences = learner.towers, rows.histories()
-    steps = steps_per_epoch(sequences, config, towers.config.history, workers.size)
+    steps = steps_per_epoch(sequences, config, towers.config.history)
     objective = Objective.of(rows, config, workers)
     for epoch in range(learner.epoch + 1, until + 1):
         mine = miner(towers.item_vectors()) if miner and config.hard_negatives else None

@@ -4,7 +4,7 @@ The scheme is that of DistributedDataParallel (Li et al., PVLDB 13, 2020): every
 weights, reads some of a step's users, and gradients are summed before anybody makes the step. They
 are summed and not averaged, and here and not in that class, because the loss of a step is one sum
 over the positions of all processes, divided by what they weigh together, and because the gradients
-of id tables may be sparse. So N processes learn what one would from N times the batch.
+of id tables may be sparse. So N processes learn what one would from the same steps.
 """
 
 import os
