@@ -1,4 +1,9 @@
-"""The softmax over all items in blocks: never more than a block of positions x items in memory."""
+"""The softmax over all items, or over drawn ones, in blocks of positions.
+
+There is never more than a block of positions x items in memory. Gradients are computed along with
+the loss, three matrix products a block instead of the four that recomputing in the backward pass
+takes.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Targets", "full_softmax"]
+__all__ = ["Targets", "drawn_softmax", "full_softmax"]
 
 BLOCK = 2**19  # scores in memory at a time; small enough to stay in a core's cache
 ROOM = 60.0  # exp(60) times any number of items is still a float32, and so is exp(-60)
@@ -19,7 +24,7 @@ class Targets(NamedTuple):
     Attributes:
         rows: the position of each target, int64 ``(t,)``, not decreasing.
         items: its item, int64 ``(t,)``.
-        weights: its weight, float32 ``(t,)``; they sum to 1.
+        weights: its weight, float32 ``(t,)``; over a step they sum to 1.
     """
 
     rows: Tensor
@@ -48,9 +53,6 @@ def full_softmax(
     barred for everybody (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
     s_rn)`` is added.
 
-    Gradients are computed along with the loss, three matrix products a block instead of the four
-    that recomputing in the backward pass takes.
-
     Args:
         queries: of positions, ``(p, w)``.
         items: of all items, ``(n, w)``.
@@ -59,92 +61,144 @@ def full_softmax(
         barred: where an item is no negative, bool ``(g, n)``.
         groups: the row of ``barred`` of each position, int64 ``(p,)``.
         smoothing: in [0, 1).
-        dtype: of the matrix products; sums and exponentials are float32.
+        dtype: of the matrix products; sums and exponentials are float32, or float64 of such.
 
     Returns:
-        The loss, float32 ``()``.
+        The loss ``()``.
     """
-    loss: Tensor = _FullSoftmax.apply(
-        queries, items, scale, targets, barred, groups, smoothing, dtype
+    queries, items = _precise(queries), _precise(items)
+    found = items.index_select(0, targets.items)  # its gradient comes by index_add: fast
+    loss: Tensor = _Blocks.apply(queries, found, items, scale, targets, barred, groups, None, dtype)
+    if not smoothing:
+        return loss
+    able = (~barred.all(dim=0)).to(items.dtype)
+    middle = items.T @ (able / able.sum().clamp_min(1.0))  # (w,): the mean of the items' vectors
+    apart = (queries.index_select(0, targets.rows) * (found - middle)).sum(dim=1)
+    return loss + smoothing * scale * (targets.weights * apart).sum()
+
+
+def drawn_softmax(
+    queries: Tensor,
+    found: Tensor,
+    drawn: Tensor,
+    scale: Tensor,
+    targets: Targets,
+    barred: Tensor,
+    groups: Tensor,
+    *,
+    log_q: Tensor | None = None,
+    smoothing: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """`sampled_softmax` against negatives that all positions share, in blocks of positions.
+
+    It is that loss summed over targets, and not the mean: divided by the sum of their weights it
+    is `recsys.towers.losses.sampled_softmax`, label smoothing included.
+
+    Args:
+        queries: of positions, ``(p, w)``.
+        found: of targets, ``(t, w)``; ``targets.items`` is not looked at.
+        drawn: of the negatives, ``(n, w)``.
+        scale: one over the temperature, ``()``, at most 100.
+        targets: what is to be found.
+        barred: where a negative is none, bool ``(g, n)``.
+        groups: the row of ``barred`` of each position, int64 ``(p,)``.
+        log_q: log of how often each is expected among the negatives, ``(n,)``; None: all 0.
+        smoothing: in [0, 1).
+        dtype: of the matrix products; sums and exponentials are float32, or float64 of such.
+
+    Returns:
+        The loss ``()``.
+    """
+    queries, found, drawn = _precise(queries), _precise(found), _precise(drawn)
+    loss: Tensor = _Blocks.apply(
+        queries, found, drawn, scale, targets, barred, groups, log_q, dtype
     )
-    return loss
+    if not smoothing:
+        return loss
+    stands_for = (~barred).to(drawn.dtype)  # each for 1 / q items
+    if log_q is not None:
+        stands_for = stands_for * torch.exp(-log_q)
+    total, count = stands_for @ drawn, stands_for.sum(dim=1, keepdim=True)  # (g, w), (g, 1)
+    of = groups[targets.rows]
+    middle = (found + total.index_select(0, of)) / (1 + count[of])  # (t, w)
+    apart = (queries.index_select(0, targets.rows) * (found - middle)).sum(dim=1)
+    return loss + smoothing * scale * (targets.weights * apart).sum()
 
 
-class _FullSoftmax(torch.autograd.Function):
-    """See `full_softmax`."""
+class _Blocks(torch.autograd.Function):
+    """``sum over targets of w * softplus(log sum_{n in N(r)} exp(s_rn - log_q_n) - s_target)``.
+
+    See `drawn_softmax`.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         queries: Tensor,
-        items: Tensor,
+        found: Tensor,
+        others: Tensor,
         scale: Tensor,
         targets: Targets,
         barred: Tensor,
         groups: Tensor,
-        smoothing: float,
+        log_q: Tensor | None,
         dtype: torch.dtype,
     ) -> Tensor:
-        queries, items = queries.float(), items.float()
-        positive = (queries[targets.rows] * items[targets.items]).sum(dim=1)  # (t,), cosines
-        d_queries, d_items = torch.zeros_like(queries), torch.zeros_like(items)
-        lower_items, flat = items.to(dtype), _uniform(barred, smoothing)
-        allowed = (~barred).float()  # to multiply with: several times faster than to mask
+        positive = (queries[targets.rows] * found).sum(dim=1)  # (t,), cosines
+        d_queries, d_others = torch.zeros_like(queries), torch.zeros_like(others)
+        lower_others, (shares, counted) = others.to(dtype), _shares(barred, log_q, others.dtype)
         loss, excess = queries.new_zeros(()), (scale - ROOM).clamp_min(0)
-        step = max(1, BLOCK // max(1, len(items)))
+        step = max(1, BLOCK // max(1, len(others)))
         bounds = torch.arange(0, len(queries) + step, step)
         edges = torch.searchsorted(targets.rows.cpu(), bounds).tolist()
-        shares = []  # of each target: how far it is from being found
-        room = queries.new_empty(min(step, len(queries)), len(items))
+        lacking = []  # of each target: how far it is from being found
+        room = queries.new_empty(min(step, len(queries)), len(others))
         for number, start in enumerate(bounds.tolist()[:-1]):
             block, own = slice(start, start + step), slice(edges[number], edges[number + 1])
             lower = queries[block].to(dtype)
             # Cosines are at most 1, so scores need not lose their row's largest, only what is too
             # large for any. Below a temperature of 1 / 100, where `TwoTower` stops, all scores of a
             # row might then be too small.
-            scores = room[: len(lower)].copy_(lower @ lower_items.T).mul_(scale).sub_(excess)
-            chances = scores.exp_().mul_(allowed[groups[block]])
+            scores = room[: len(lower)].copy_(lower @ lower_others.T).mul_(scale).sub_(excess)
+            chances = scores.exp_().mul_(shares[groups[block]])
             total = chances.sum(dim=1)
-            level = total.log() + excess  # (block,)
+            level = total.log() + (excess + counted)  # (block,)
             rows, weights = targets.rows[own] - start, targets.weights[own]
             distance = level[rows] - scale * positive[own]
             loss += (weights * F.softplus(distance)).sum()
-            share = weights * distance.sigmoid()
-            shares.append(share - smoothing * weights)
-            of_row = level.new_zeros(len(level)).index_add(0, rows, share)
-            if smoothing:
-                weight = smoothing * level.new_zeros(len(level)).index_add(0, rows, weights)
-                middle = items.T @ flat  # (w,): the mean of the items' vectors
-                loss += smoothing * scale * (weights * positive[own]).sum()
-                loss -= scale * (weight * (queries[block] @ middle)).sum()
-                d_queries[block] -= weight[:, None] * middle
-                d_items -= flat[:, None] * (weight @ queries[block])
+            lacking.append(weights * distance.sigmoid())
+            of_row = level.new_zeros(len(level)).index_add(0, rows, lacking[-1])
             of_row /= total.clamp_min(TINY)  # a position without any negative spreads nothing
             spread = chances.mul_(of_row[:, None]).to(dtype)
-            d_queries[block] += spread @ lower_items
-            d_items += spread.T @ lower
-        share = torch.cat(shares)[:, None]
-        d_queries.index_add_(0, targets.rows, -share * items[targets.items])
-        d_items.index_add_(0, targets.items, -share * queries[targets.rows])
+            d_queries[block] = spread @ lower_others
+            d_others += spread.T @ lower
+        lack = torch.cat(lacking)[:, None]
+        d_queries.index_add_(0, targets.rows, -lack * found)
+        d_found = (-lack * scale) * queries[targets.rows]
         d_scale = (queries * d_queries).sum()
-        ctx.save_for_backward(d_queries.mul_(scale), d_items.mul_(scale), d_scale)
+        ctx.save_for_backward(d_queries.mul_(scale), d_found, d_others.mul_(scale), d_scale)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = gradients
-        d_queries, d_items, d_scale = ctx.saved_tensors
-        return (
-            d_queries * upstream,
-            d_items * upstream,
-            d_scale * upstream,
-            *(None,) * 5,
-        )
+        return (*(gradient * upstream for gradient in ctx.saved_tensors), *(None,) * 5)
 
 
-def _uniform(barred: Tensor, smoothing: float) -> Tensor:
-    """The uniform distribution over items that some position has as a negative, ``(n,)``."""
-    if not smoothing:
-        return barred.new_zeros(0, dtype=torch.float32)
-    able = (~barred.all(dim=0)).float()
-    return able / able.sum().clamp_min(1.0)
+def _shares(
+    barred: Tensor, log_q: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | float]:
+    """What to multiply exponentials with, ``(g, n)``, several times faster than to mask them.
+
+    They are at most 1; the log of what they are too small by is returned beside them.
+    """
+    allowed = (~barred).to(dtype)
+    if log_q is None or not len(log_q):
+        return allowed, 0.0
+    most = -log_q.min()
+    return allowed * torch.exp(-log_q - most), most
+
+
+def _precise(vectors: Tensor) -> Tensor:
+    return vectors if vectors.dtype is torch.float64 else vectors.float()

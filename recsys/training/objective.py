@@ -13,7 +13,7 @@ from torch import Tensor
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
 from recsys.device import autocast, to_device
-from recsys.towers.full_softmax import Targets, full_softmax
+from recsys.towers.full_softmax import Targets, drawn_softmax, full_softmax
 from recsys.towers.histories import Histories, Places
 from recsys.towers.item_tower import cut_members
 from recsys.towers.losses import sampled_loss
@@ -200,7 +200,7 @@ class Objective:
                 barred,
                 to_device(batch.rows, towers.device),
                 smoothing=self.config.label_smoothing,
-                dtype=torch.bfloat16 if self.config.precision == "bfloat16" else torch.float32,
+                dtype=_products(self.config),
             )
             for of_queries, of_items in zip(asking.unbind(1), asked.unbind(1), strict=True)
         ]
@@ -287,6 +287,20 @@ class Objective:
             drawn: which negatives they are.
         """
         config, softmax = self.config, self.config.loss == "softmax"
+        if softmax and not drawn.hard.shape[1]:  # in blocks: no table of scores
+            loss = drawn_softmax(
+                queries,
+                found,
+                shared,
+                scale,
+                targets,
+                drawn.barred,
+                groups,
+                log_q=drawn.log_q,
+                smoothing=config.label_smoothing,
+                dtype=_products(config),
+            )
+            return loss / targets.weights.sum()
         positive = scale * (queries[targets.rows] * found).sum(dim=1)
         negative = scale * (queries @ shared.T)  # (p, n)
         barred, log_q = drawn.barred[groups], drawn.log_q.expand_as(negative)
@@ -307,6 +321,11 @@ class Objective:
             calibration=config.calibration,
             label_smoothing=config.label_smoothing,
         )
+
+
+def _products(config: TrainingConfig) -> torch.dtype:
+    """In what precision queries are multiplied with items."""
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
 def _rating_loss(
