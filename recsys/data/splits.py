@@ -19,7 +19,9 @@ from recsys.data import protocols
 from recsys.data.arrow import read_parquet, write_parquet
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
+from recsys.data.mapped import load_array, load_log
 from recsys.data.protocols import Part, Parts
+from recsys.data.stored_parts import StoredParts
 from recsys.data.tasks import Task
 from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
@@ -28,6 +30,7 @@ from recsys.files import read_json, write_json
 __all__ = ["Split", "Task", "learnable_rows", "split", "ties_of"]
 
 ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
+MAPPED, PARTS = "split", "parts.npy"  # of one on disk: a folder, and a file in it
 NAMES = [part.name.lower() for part in Part]
 
 
@@ -43,6 +46,7 @@ class Split:
         item_parts: for ``"cold-items"`` the part each item was drawn for, else all
             ``Part.TRAIN``; int8 ``(n_items,)``.
         time_kind: what ``log.times`` are.
+        stored: the parts, where they lie on disk.
     """
 
     protocol: Protocol
@@ -50,6 +54,7 @@ class Split:
     parts: Parts
     item_parts: Parts
     time_kind: TimeKind = "timestamp"
+    stored: StoredParts | None = None
 
     def __post_init__(self) -> None:
         if len(self.parts) != len(self.log) or len(self.item_parts) != self.log.n_items:
@@ -149,6 +154,8 @@ class Split:
             ArtifactError: a file is missing or damaged, or is of another log.
         """
         about = read_json(folder / ABOUT)
+        if "sizes" in about:
+            return cls._load_mapped(folder, about, dataset)
         log = dataset.log.ordered(ties_of(about["protocol"]))
         table = read_parquet(folder / ROWS)
         if not np.array_equal(table["row"].to_numpy(), log.rows):
@@ -161,8 +168,29 @@ class Split:
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
         return cls(about["protocol"], log, _numbers(table["part"]), item_parts, dataset.time_kind)
 
+    @classmethod
+    def _load_mapped(cls, folder: Path, about: dict[str, Any], dataset: Dataset) -> Self:
+        """Map what `recsys.data.disk` wrote."""
+        log, sizes = dataset.log, about["sizes"]
+        if about["rows"] != len(log):
+            raise ArtifactError(
+                f"{folder / ABOUT}: is of another log ({about['rows']:,} rows, this one has "
+                f"{len(log):,}); run the stage that splits again"
+            )
+        if about["reordered"]:
+            log = load_log(folder / MAPPED / "log", len(log), log.n_users, log.n_items)
+        return cls(
+            about["protocol"],
+            log,
+            load_array(folder / MAPPED / PARTS, np.int8, len(log)),
+            np.full(log.n_items, Part.TRAIN, dtype=np.int8),
+            dataset.time_kind,
+            StoredParts(folder / MAPPED, sizes, log.n_users, log.n_items),
+        )
+
     def _rows(self, *parts: Part) -> Interactions:
-        return self.log.take(np.isin(self.parts, parts))
+        stored = None if self.stored is None else self.stored.of(*parts)
+        return self.log.take(np.isin(self.parts, parts)) if stored is None else stored
 
 
 def split(
