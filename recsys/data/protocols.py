@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.interactions import Interactions
-from recsys.errors import DataError
+from recsys.data.times import TimeKind
+from recsys.errors import ConfigError, DataError
 
 __all__ = [
     "Moments",
     "Part",
     "Parts",
+    "check_moments",
     "cold_items",
     "cold_users",
     "given",
@@ -147,6 +149,19 @@ class Moments:
         if self.later is not None:
             parts[times >= self.later] = Part.LATER
         return parts
+
+
+def check_moments(time_kind: TimeKind) -> None:
+    """Refuse to cut a log at a moment where its times are none.
+
+    Raises:
+        ConfigError: they are an order within each user.
+    """
+    if time_kind == "order":
+        raise ConfigError(
+            "split: protocol 'global-time' needs moments, but the log's times are an order "
+            "within each user; use 'user-time' or 'leave-last-out'"
+        )
 
 
 def moments_of(

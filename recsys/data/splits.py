@@ -68,6 +68,18 @@ class Split:
         named = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
         return f"Split({self.protocol}: {named})"
 
+    def check_parts(self) -> None:
+        """Refuse a split of which no row would train, or none would test.
+
+        Raises:
+            DataError: it is one.
+        """
+        if not len(self.train) or not len(self.test):
+            raise DataError(
+                f"{self!r} of {len(self.log):,} rows: at least one must train and one test; "
+                "use another protocol or fraction"
+            )
+
     @property
     def train(self) -> Interactions:
         """The rows to learn from."""
@@ -237,11 +249,7 @@ def split(
     fractions = (test_fraction, validation_fraction)
     parts, item_parts = _cut(dataset, log, protocol, fractions, seed, (folds, fold))
     result = Split(protocol, log, parts, item_parts, dataset.time_kind)
-    if not len(result.train) or not len(result.test):
-        raise DataError(
-            f"{result!r} of {len(log):,} rows: at least one must train and one test; "
-            "use another protocol or fraction"
-        )
+    result.check_parts()
     return result
 
 
@@ -281,11 +289,7 @@ def _cut(
         case "leave-last-out":
             parts = protocols.leave_last_out(log)
         case "global-time":
-            if dataset.time_kind == "order":
-                raise ConfigError(
-                    "split: protocol 'global-time' needs moments, but the log's times are an order "
-                    "within each user; use 'user-time' or 'leave-last-out'"
-                )
+            protocols.check_moments(dataset.time_kind)
             parts = protocols.global_time(log, *fractions, *folds)
         case "random":
             parts = protocols.random_rows(log, *fractions, seed)

@@ -90,6 +90,17 @@ class Ids:
         order = np.argsort(parse_ids(pd.Series(values)))
         return cls(values[order], counts[order])
 
+    def left(self, used: NDArray[np.bool_]) -> "Ids | None":
+        """The order in which those that are ``used`` are in the order of a data set; None: so now.
+
+        That may differ where only text went: what is left may be integers.
+        """
+        order = np.argsort(parse_ids(pd.Series(self.values[used])))
+        if bool((np.diff(order) > 0).all()):
+            return None
+        places = np.concatenate([np.flatnonzero(used)[order], np.flatnonzero(~used)])
+        return Ids(self.values[places], self.counts[places])
+
     def __len__(self) -> int:
         return len(self.values)
 
