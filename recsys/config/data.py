@@ -49,6 +49,8 @@ class DataConfig(Section):
     weight: str | None = None
     positive_from: float | None = None  # absent: every row is positive
     delimiter: str | None = None  # absent: detected among , ; tab |
+    storage: Literal["auto", "memory", "disk"] = "auto"  # of the prepared log; "disk": it may be
+    # larger than memory (parquet only); auto: so from 20 million rows of parquet on
     duplicates: Literal["last", "first", "sum"] = "last"  # of one user and item, which row stays
     user_core: int = Field(
         default=1, ge=1

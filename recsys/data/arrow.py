@@ -1,7 +1,8 @@
 """Columns as Arrow arrays: text of anything, arrays of anything, frames and back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from recsys.errors import ArtifactError
 from recsys.files import atomic_file
 
 __all__ = [
+    "all_whole",
     "as_numbers",
     "as_text",
+    "first_rows",
     "from_frame",
     "from_values",
     "is_missing",
@@ -34,31 +37,36 @@ EXACT = 2**53  # floats hold every integer below
 MISSING = pa.array(["", "NaN", "nan", "NA", "<NA>", "NULL", "null", "None", "NaT"])
 
 
-def as_text(column: Any) -> Any:
+def as_text(column: Any, *, whole: bool | None = None) -> Any:
     """Return a column (Arrow array) as strings of the same length; missing stays missing.
 
     Floats that are all whole (how pandas writes integers with gaps) print as integers; lists and
     objects print as json.
+
+    Args:
+        column: of any type.
+        whole: whether the floats are, where ``column`` is a piece of a longer one; None: look.
     """
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
     if pa.types.is_dictionary(kind):
-        return as_text(column.cast(kind.value_type))
+        return as_text(column.cast(kind.value_type), whole=whole)
     if pa.types.is_floating(kind):
-        return _whole(column).cast(pa.string())
+        column = pc.if_else(pc.is_nan(column), None, column)
+        if all_whole(column) if whole is None else whole:
+            column = column.cast(pa.int64())
+        return column.cast(pa.string())
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return pa.array([_text(value) for value in column.to_pylist()], pa.string())
     return column.cast(pa.string())
 
 
-def _whole(column: Any) -> Any:
-    """Floats as integers where all are whole, NaN as missing."""
+def all_whole(column: Any) -> bool:
+    """Whether floats are whole numbers that integers hold exactly; missing and NaN are skipped."""
     column = pc.if_else(pc.is_nan(column), None, column)
     small = pc.all(pc.less(pc.abs(column), EXACT), min_count=0).as_py()
-    if small and pc.all(pc.equal(column, pc.floor(column)), min_count=0).as_py():
-        return column.cast(pa.int64())
-    return column
+    return bool(small and pc.all(pc.equal(column, pc.floor(column)), min_count=0).as_py())
 
 
 def _text(value: Any) -> str | None:
@@ -133,8 +141,30 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
-    try:
+    with _artifact(path):
         return pq.ParquetFile(path).read(None if columns is None else list(columns))
+
+
+def first_rows(path: Path, most: int) -> pa.Table:
+    """Read the first rows of a table that this project wrote.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    with _artifact(path):
+        file, groups, n = pq.ParquetFile(path), [], 0
+        for number in range(file.metadata.num_row_groups):
+            if n >= most:
+                break
+            groups.append(number)
+            n += file.metadata.row_group(number).num_rows
+        return file.read_row_groups(groups).slice(0, most)
+
+
+@contextmanager
+def _artifact(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the stage that writes it") from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recsys.config import DataConfig, SplitConfig
-from recsys.data.arrow import from_frame, read_parquet, to_frame, write_parquet
+from recsys.data.arrow import from_frame, first_rows, read_parquet, to_frame, write_parquet
 from recsys.data.attributes import align, read_attributes
 from recsys.data.clean import Counts, clean_log
 from recsys.data.ids import ItemIds, UserIds, parse_ids
 from recsys.data.interactions import Interactions
+from recsys.data.mapped import load_log
 from recsys.data.sources import Source, open_source
 from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
@@ -26,6 +27,8 @@ __all__ = ["Counts", "Dataset", "TimeKind", "load_items"]
 
 INTERACTIONS, USERS, ITEMS = "interactions.parquet", "users.parquet", "items.parquet"
 REJECTED, ABOUT = "rejected.parquet", "dataset.json"
+LOG = "log"  # instead of interactions.parquet: a folder of arrays, where the log lies on disk
+SHOWN = 100_000  # rejected rows that are loaded of a log on disk
 LOG_COLUMNS = ("users", "items", "times", "weights", "rows")  # and "labels" where there are any
 ID_COLUMNS = {USERS: ("user_id",), ITEMS: ("item_id", "catalogue_row")}  # before the attributes
 
@@ -46,7 +49,7 @@ class Dataset:
         users: attributes of users in user-number order, without the id column.
         time_kind: what ``log.times`` are.
         rejected: rows of the log that were not kept, with ``row`` and ``reason``; see
-            `recsys.data.clean.Log`.
+            `recsys.data.clean.Log`. Of a log on disk the first ``SHOWN``; all are in the file.
         counts: rows read, kept, rejected.
         notes: one line for each thing that a user should know (such as items without catalogue).
         generated: whether the data were made by a generator; said wherever they are shown.
@@ -241,9 +244,16 @@ class Dataset:
             columns["labels"] = pa.array(self.labels, pa.string())
         folder.mkdir(parents=True, exist_ok=True)
         write_parquet(folder / INTERACTIONS, pa.table(columns))
+        write_parquet(folder / REJECTED, from_frame(self.rejected))
+        self.save_around(folder)
+
+    def save_around(self, folder: Path, *, mapped: bool = False) -> None:
+        """Write all but what is long: ``mapped``, where the log lies on disk as `load_log` reads it.
+
+        ``interactions.parquet`` and ``rejected.parquet`` are left to who holds them.
+        """
         _write_attributes(folder / USERS, [self.user_ids.values], self.users)
         _write_attributes(folder / ITEMS, [self.item_ids.values, self.catalogue_rows], self.items)
-        write_parquet(folder / REJECTED, from_frame(self.rejected))
         about = {
             "schema": 1,
             "users": len(self.user_ids),
@@ -255,6 +265,8 @@ class Dataset:
         }
         if self.item_ids.appended:
             about["appended"] = self.item_ids.appended
+        if mapped:
+            about["mapped"] = True
         write_json(folder / ABOUT, about)
 
     @classmethod
@@ -265,27 +277,23 @@ class Dataset:
             ArtifactError: a file is missing, damaged, or does not belong to the others.
         """
         about = read_json(folder / ABOUT)
-        log = read_parquet(folder / INTERACTIONS)
         (user_ids,), users = _read_attributes(folder / USERS)
         (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
         try:
+            log, labels = _read_log(folder, about)
             return cls(
                 UserIds(user_ids),
                 ItemIds(item_ids, appended=about.get("appended", 0)),
-                Interactions(
-                    **{name: log[name].to_numpy() for name in LOG_COLUMNS},
-                    n_users=about["users"],
-                    n_items=about["items"],
-                ),
+                log,
                 items,
                 catalogue_rows,
                 users,
                 about["time_kind"],
-                to_frame(read_parquet(folder / REJECTED)),
+                _read_rejected(folder / REJECTED, SHOWN if about.get("mapped") else None),
                 Counts(**about["counts"]),
                 tuple(about["notes"]),
                 about["generated"],
-                log["labels"].to_numpy() if "labels" in log.column_names else None,
+                labels,
             )
         except (DataError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder}: its files do not fit together ({error})") from None
@@ -300,6 +308,23 @@ def load_items(folder: Path) -> tuple[ItemIds, NDArray[np.int64], pd.DataFrame]:
     (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
     appended = read_json(folder / ABOUT).get("appended", 0)
     return ItemIds(item_ids, appended=appended), catalogue_rows, items
+
+
+def _read_log(folder: Path, about: dict[str, Any]) -> tuple[Interactions, Any]:
+    """The log, and the labels of its rows if it has any."""
+    n_users, n_items = about["users"], about["items"]
+    if about.get("mapped"):
+        return load_log(folder / LOG, about["counts"]["kept"], n_users, n_items), None
+    table = read_parquet(folder / INTERACTIONS)
+    columns = {name: table[name].to_numpy() for name in LOG_COLUMNS}
+    labels = table["labels"].to_numpy() if "labels" in table.column_names else None
+    return Interactions(**columns, n_users=n_users, n_items=n_items), labels
+
+
+def _read_rejected(path: Path, most: int | None) -> pd.DataFrame:
+    if most is None:
+        return to_frame(read_parquet(path))
+    return to_frame(first_rows(path, most))
 
 
 def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame) -> None:

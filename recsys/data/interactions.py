@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.data.blocks import count, in_blocks
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
 
@@ -46,9 +47,9 @@ class Interactions:
             ("user", self.users, self.n_users),
             ("item", self.items, self.n_items),
         ):
-            if len(numbers) and (numbers.min() < 0 or numbers.max() >= n):
+            if any(block.min() < 0 or block.max() >= n for block in in_blocks(numbers)):
                 raise DataError(f"{name} numbers must be in 0..{n - 1}")
-        if np.any(np.diff(self.users) < 0):
+        if any(np.any(block[1:] < block[:-1]) for block in in_blocks(self.users, overlap=1)):
             raise DataError("interactions must be sorted by user")
 
     def __len__(self) -> int:
@@ -69,6 +70,14 @@ class Interactions:
             self.n_items,
         )
 
+    def of_users(self, users: NDArray[np.integer[Any]]) -> "Interactions":
+        """The rows of some users ``(u,)``, by user: nothing else of the log is read."""
+        users = np.unique(users).astype(self.users.dtype)  # else searching would copy the log
+        starts = np.searchsorted(self.users, users)
+        lengths = np.searchsorted(self.users, users, side="right") - starts
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return self.take(np.repeat(starts, lengths) + within)
+
     def ordered(self, ties: Literal["item", "row"]) -> "Interactions":
         """Sort by user, then time, then item number or row of the log."""
         tie = self.items if ties == "item" else self.rows
@@ -82,8 +91,8 @@ class Interactions:
 
     def user_counts(self) -> NDArray[np.int64]:
         """How many rows each user has, shape ``(n_users,)``."""
-        return np.bincount(self.users, minlength=self.n_users)
+        return count(self.users, self.n_users)
 
     def item_counts(self) -> NDArray[np.int64]:
         """How many rows each item has, shape ``(n_items,)``."""
-        return np.bincount(self.items, minlength=self.n_items)
+        return count(self.items, self.n_items)

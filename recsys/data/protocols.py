@@ -4,6 +4,8 @@ All are pure functions of a sorted log. Shares are computed in whole numbers: 0.
 where floating point may say 4.000000000000001 and round up to 5.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -12,17 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.interactions import Interactions
-from recsys.errors import DataError
+from recsys.data.times import TimeKind
+from recsys.errors import ConfigError, DataError
 
 __all__ = [
+    "Moments",
     "Part",
     "Parts",
+    "check_moments",
     "cold_items",
     "cold_users",
     "given",
     "global_time",
     "hold_out_validation",
     "leave_last_out",
+    "moments_of",
     "random_rows",
     "user_time",
 ]
@@ -116,19 +122,79 @@ def global_time(
         DataError: too many rows share a moment, so that nothing comes before a boundary, or in
             a window.
     """
-    cut = _boundary(log.times, test_fraction * (folds - fold + 1) / folds)
-    validation_cut = _boundary(log.times[log.times < cut], validation_fraction)
-    parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
-    parts[log.times >= validation_cut] = Part.VALIDATION
-    parts[log.times >= cut] = Part.TEST
-    if fold < folds:
-        until = _boundary(log.times, test_fraction * (folds - fold) / folds)
-        parts[log.times >= until] = Part.LATER
-        if until == cut:
-            raise DataError(
-                f"fold {fold} of {folds} is empty: too many rows share their time; take fewer"
-            )
-    return parts
+    ordered = np.sort(log.times)
+    moments = moments_of(
+        len(ordered),
+        lambda place: int(ordered[place]),
+        lambda moment: int(np.searchsorted(ordered, moment)),
+        (test_fraction, validation_fraction),
+        (folds, fold),
+    )
+    return moments.parts(log.times)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Where the windows of global-time begin; ``later``: None where nothing is left out."""
+
+    validation: int
+    test: int
+    later: int | None
+
+    def parts(self, times: NDArray[np.int64]) -> Parts:
+        """The part of each row by its time, ``(n,)``."""
+        parts = np.full(len(times), Part.TRAIN, dtype=np.int8)
+        parts[times >= self.validation] = Part.VALIDATION
+        parts[times >= self.test] = Part.TEST
+        if self.later is not None:
+            parts[times >= self.later] = Part.LATER
+        return parts
+
+
+def check_moments(time_kind: TimeKind) -> None:
+    """Refuse to cut a log at a moment where its times are none.
+
+    Raises:
+        ConfigError: they are an order within each user.
+    """
+    if time_kind == "order":
+        raise ConfigError(
+            "split: protocol 'global-time' needs moments, but the log's times are an order "
+            "within each user; use 'user-time' or 'leave-last-out'"
+        )
+
+
+def moments_of(
+    n: int,
+    at: Callable[[int], int],
+    before: Callable[[int], int],
+    fractions: tuple[float, float],
+    folds: tuple[int, int],
+) -> Moments:
+    """The boundaries of `global_time`, of a log that need not be in memory.
+
+    Args:
+        n: its rows.
+        at: the time of the row at a place, counted from 0, of all rows by time.
+        before: how many rows are earlier than a moment.
+        fractions: that test, and that validate.
+        folds: how many windows, and which of them tests.
+
+    Raises:
+        DataError: see there.
+    """
+    of, fold = folds
+    test_fraction, validation_fraction = fractions
+    test = _boundary(n, at, test_fraction * (of - fold + 1) / of)
+    validation = _boundary(before(test), at, validation_fraction)
+    if fold == of:
+        return Moments(validation, test, None)
+    later = _boundary(n, at, test_fraction * (of - fold) / of)
+    if later == test:
+        raise DataError(
+            f"fold {fold} of {of} is empty: too many rows share their time; take fewer"
+        )
+    return Moments(validation, test, later)
 
 
 def random_rows(
@@ -224,16 +290,18 @@ def _draw_twice(n: int, test_fraction: float, validation_fraction: float, seed: 
     return parts
 
 
-def _boundary(times: NDArray[np.int64], fraction: float) -> int:
-    """The time from which on about ``fraction`` of the rows lie; something lies before it."""
-    ordered = np.sort(times)
-    cut = ordered[len(times) - max(1, _floor(len(times), fraction))]
-    if cut == ordered[0]:
+def _boundary(n: int, at: Callable[[int], int], fraction: float) -> int:
+    """The time from which on about ``fraction`` of the first ``n`` rows by time lie.
+
+    Something lies before it.
+    """
+    cut = at(n - max(1, _floor(n, fraction)))
+    if cut == at(0):
         raise DataError(
-            f"no moment leaves {fraction:g} of {len(times)} rows at or after it and some before: "
+            f"no moment leaves {fraction:g} of {n} rows at or after it and some before: "
             "too many rows share their time; use another protocol"
         )
-    return int(cut)
+    return cut
 
 
 def _rows_per_user(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ of the table is kept as ``Malformed``, and every row remembers its number over a
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,18 @@ from recsys.data.filetypes import (
 from recsys.data.wording import counted
 from recsys.errors import DataError
 
-__all__ = ["Malformed", "Table", "expand", "read_table"]
+__all__ = [
+    "Malformed",
+    "Table",
+    "all_columns_of",
+    "expand",
+    "missing_column",
+    "name_of",
+    "open_parquet",
+    "read_table",
+]
+
+BUFFER = 1 << 20  # bytes that are read of a column at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +84,7 @@ class Table:
         """
         if name in self.columns.column_names:
             return self.columns[name].combine_chunks()
-        raise DataError(f"{self.name}: {_missing_column(name, used_as, self.columns.column_names)}")
+        raise DataError(f"{self.name}: {missing_column(name, used_as, self.columns.column_names)}")
 
     def file_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The name of the file that each row number lies in, object ``(n,)``."""
@@ -88,7 +100,8 @@ class Table:
         return replace(self, notes=(*self.notes, *notes))
 
 
-def _missing_column(name: str, used_as: str, columns: list[str]) -> str:
+def missing_column(name: str, used_as: str, columns: list[str]) -> str:
+    """What to say of a column that is not there."""
     lower = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else f"; name the {used_as} column"
@@ -145,7 +158,7 @@ def read_table(paths: Sequence[Path], *, delimiter: str | None = None) -> Table:
     is_row[[line.row for line in malformed]] = False
     columns, notes = _concatenate([path.name for path in paths], [part.columns for part in parts])
     return Table(
-        name=str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more",
+        name=name_of(paths),
         columns=columns,
         rows=np.flatnonzero(is_row),
         malformed=malformed,
@@ -158,15 +171,28 @@ def read_table(paths: Sequence[Path], *, delimiter: str | None = None) -> Table:
 
 def _concatenate(names: list[str], tables: list[pa.Table]) -> tuple[pa.Table, list[str]]:
     """Put parts below one another; a column of differing types becomes text."""
-    all_columns = list(dict.fromkeys(name for table in tables for name in table.column_names))
-    notes, columns = [], []
-    for column in all_columns:
-        having = [name for name, t in zip(names, tables, strict=True) if column in t.column_names]
-        if len(having) < len(tables):
+    all_columns, notes = all_columns_of(names, [table.column_names for table in tables])
+    columns = [
+        _stack([_column_or_nulls(table, column) for table in tables]) for column in all_columns
+    ]
+    return pa.table(columns, names=all_columns), notes
+
+
+def name_of(paths: Sequence[Path]) -> str:
+    """What messages call files that are one table."""
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+
+
+def all_columns_of(names: list[str], columns: list[list[str]]) -> tuple[list[str], list[str]]:
+    """The columns that any of several files has, and a note of each that one lacks."""
+    every = list(dict.fromkeys(column for some in columns for column in some))
+    notes = []
+    for column in every:
+        having = [name for name, some in zip(names, columns, strict=True) if column in some]
+        if len(having) < len(columns):
             lacking = next(name for name in names if name not in having)
             notes.append(f"{lacking}: no column {column!r}, which {having[0]} has")
-        columns.append(_stack([_column_or_nulls(table, column) for table in tables]))
-    return pa.table(columns, names=all_columns), notes
+    return every, notes
 
 
 def _column_or_nulls(table: pa.Table, name: str) -> Any:
@@ -194,13 +220,25 @@ def _read_file(path: Path, delimiter: str | None) -> Part:
 
 
 def _read_parquet(path: Path) -> Part:
+    with open_parquet(path) as file:
+        return Part(file.read(), ())
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a parquet file; what is read of it while it is open may fail in the same way.
+
+    Raises:
+        DataError: it is missing, damaged, or not what its name says.
+    """
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
-            kind = looks_like(head)
-            if kind != "a Parquet file":
-                raise DataError(f"{path}: is {kind}; expected Parquet as its name says: rename it")
-            return Part(pq.ParquetFile(file).read(), ())
+            kind = looks_like(file.read(4096))
+        if kind != "a Parquet file":
+            raise DataError(f"{path}: is {kind}; expected Parquet as its name says: rename it")
+        # no buffers of whole row groups: one may be larger than memory
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as opened:
+            yield opened
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
     except (pa.ArrowInvalid, OSError) as error:

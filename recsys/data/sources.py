@@ -18,7 +18,7 @@ from recsys.data.sequences import read_sequences
 from recsys.data.synthetic import generate
 from recsys.errors import ConfigError
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "read_beside"]
 
 FILE_LABEL = "part of the split"  # the column that says which labelled file a row is from
 
@@ -64,11 +64,7 @@ def open_source(data: DataConfig, split: SplitConfig, folder: Path | None = None
     label = split.column if split.protocol == "column" else None
     if data.source == "synthetic":
         return _synthetic(data, folder, label)
-    items = None if data.items is None else _read([data.items], data)
-    users = None if data.users is None else _read([data.users], data)
-    data = data.model_copy(
-        update={"item_key": data.item_key or data.item, "user_key": data.user_key or data.user}
-    )
+    data, items, users = read_beside(data)
     if data.source is None:
         if split.protocol == "files":
             return Source(data, _labelled_files(data, split), items, users, FILE_LABEL)
@@ -82,6 +78,18 @@ def open_source(data: DataConfig, split: SplitConfig, folder: Path | None = None
         return Source(config, read_sequences(paths).with_notes(notes), items, users, label)
     lens = movielens_small() if data.source == "movielens-small" else movielens_100k(data.path)
     return _movielens(data.model_copy(update=columns), lens, items, users, label)
+
+
+def read_beside(data: DataConfig) -> tuple[DataConfig, Table | None, Table | None]:
+    """The config with the keys of catalogue and users, and these tables where there are any.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    items = None if data.items is None else _read([data.items], data)
+    users = None if data.users is None else _read([data.users], data)
+    keys = {"item_key": data.item_key or data.item, "user_key": data.user_key or data.user}
+    return data.model_copy(update=keys), items, users
 
 
 def _read(paths: list[Path], data: DataConfig) -> Table:

@@ -19,7 +19,9 @@ from recsys.data import protocols
 from recsys.data.arrow import read_parquet, write_parquet
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
+from recsys.data.mapped import load_array, load_log
 from recsys.data.protocols import Part, Parts
+from recsys.data.stored_parts import StoredParts
 from recsys.data.tasks import Task
 from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
@@ -28,6 +30,7 @@ from recsys.files import read_json, write_json
 __all__ = ["Split", "Task", "learnable_rows", "split", "ties_of"]
 
 ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
+MAPPED, PARTS = "split", "parts.npy"  # of one on disk: a folder, and a file in it
 NAMES = [part.name.lower() for part in Part]
 
 
@@ -43,6 +46,7 @@ class Split:
         item_parts: for ``"cold-items"`` the part each item was drawn for, else all
             ``Part.TRAIN``; int8 ``(n_items,)``.
         time_kind: what ``log.times`` are.
+        stored: the parts, where they lie on disk.
     """
 
     protocol: Protocol
@@ -50,6 +54,7 @@ class Split:
     parts: Parts
     item_parts: Parts
     time_kind: TimeKind = "timestamp"
+    stored: StoredParts | None = None
 
     def __post_init__(self) -> None:
         if len(self.parts) != len(self.log) or len(self.item_parts) != self.log.n_items:
@@ -62,6 +67,18 @@ class Split:
         counts = zip(NAMES, np.bincount(self.parts, minlength=len(Part)), strict=True)
         named = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
         return f"Split({self.protocol}: {named})"
+
+    def check_parts(self) -> None:
+        """Refuse a split of which no row would train, or none would test.
+
+        Raises:
+            DataError: it is one.
+        """
+        if not len(self.train) or not len(self.test):
+            raise DataError(
+                f"{self!r} of {len(self.log):,} rows: at least one must train and one test; "
+                "use another protocol or fraction"
+            )
 
     @property
     def train(self) -> Interactions:
@@ -149,6 +166,8 @@ class Split:
             ArtifactError: a file is missing or damaged, or is of another log.
         """
         about = read_json(folder / ABOUT)
+        if "sizes" in about:
+            return cls._load_mapped(folder, about, dataset)
         log = dataset.log.ordered(ties_of(about["protocol"]))
         table = read_parquet(folder / ROWS)
         if not np.array_equal(table["row"].to_numpy(), log.rows):
@@ -161,8 +180,29 @@ class Split:
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
         return cls(about["protocol"], log, _numbers(table["part"]), item_parts, dataset.time_kind)
 
+    @classmethod
+    def _load_mapped(cls, folder: Path, about: dict[str, Any], dataset: Dataset) -> Self:
+        """Map what `recsys.data.disk` wrote."""
+        log, sizes = dataset.log, about["sizes"]
+        if about["rows"] != len(log):
+            raise ArtifactError(
+                f"{folder / ABOUT}: is of another log ({about['rows']:,} rows, this one has "
+                f"{len(log):,}); run the stage that splits again"
+            )
+        if about["reordered"]:
+            log = load_log(folder / MAPPED / "log", len(log), log.n_users, log.n_items)
+        return cls(
+            about["protocol"],
+            log,
+            load_array(folder / MAPPED / PARTS, np.int8, len(log)),
+            np.full(log.n_items, Part.TRAIN, dtype=np.int8),
+            dataset.time_kind,
+            StoredParts(folder / MAPPED, sizes, log.n_users, log.n_items),
+        )
+
     def _rows(self, *parts: Part) -> Interactions:
-        return self.log.take(np.isin(self.parts, parts))
+        stored = None if self.stored is None else self.stored.of(*parts)
+        return self.log.take(np.isin(self.parts, parts)) if stored is None else stored
 
 
 def split(
@@ -209,11 +249,7 @@ def split(
     fractions = (test_fraction, validation_fraction)
     parts, item_parts = _cut(dataset, log, protocol, fractions, seed, (folds, fold))
     result = Split(protocol, log, parts, item_parts, dataset.time_kind)
-    if not len(result.train) or not len(result.test):
-        raise DataError(
-            f"{result!r} of {len(log):,} rows: at least one must train and one test; "
-            "use another protocol or fraction"
-        )
+    result.check_parts()
     return result
 
 
@@ -253,11 +289,7 @@ def _cut(
         case "leave-last-out":
             parts = protocols.leave_last_out(log)
         case "global-time":
-            if dataset.time_kind == "order":
-                raise ConfigError(
-                    "split: protocol 'global-time' needs moments, but the log's times are an order "
-                    "within each user; use 'user-time' or 'leave-last-out'"
-                )
+            protocols.check_moments(dataset.time_kind)
             parts = protocols.global_time(log, *fractions, *folds)
         case "random":
             parts = protocols.random_rows(log, *fractions, seed)

@@ -5,6 +5,7 @@ from typing import Any
 
 from recsys.config import Config, SplitConfig
 from recsys.data.dataset import Dataset
+from recsys.data.disk.prepare import goes_to_disk, prepare_on_disk
 from recsys.data.splits import Split, split
 from recsys.evaluation.groups import check_columns
 from recsys.recommenders.item_facts import item_facts
@@ -25,14 +26,11 @@ def prepare_stage(run: Run) -> Stage:
     unused = ("folds", "fold") if cut.folds == 1 else ()
 
     def work(folder: Path) -> dict[str, Any]:
-        dataset = Dataset.from_config(data, cut, folder=folder)
-        check_asked(run.config, dataset)
-        dataset.save(folder)
-        parts = cut_log(dataset, cut)
-        parts.save(folder)
+        dataset, parts = _prepare(run, folder)
         return {
             "source": data.source or [path.name for path in data.interactions],
             "generated": dataset.generated,
+            "storage": "memory" if parts.stored is None else "disk",
             "users": len(dataset.user_ids),
             "items": len(dataset.item_ids),
             "read": dataset.counts.read,
@@ -64,6 +62,21 @@ def prepare_stage(run: Run) -> Stage:
         files=tuple(path for path in files if path is not None),
         work=work,
     )
+
+
+def _prepare(run: Run, folder: Path) -> tuple[Dataset, Split]:
+    """Write the data set and its split, out of memory or, a long log, on disk from the start."""
+    data, cut = run.config.data, run.config.split
+    if goes_to_disk(data, cut):
+        dataset, parts = prepare_on_disk(data, cut, folder)
+        check_asked(run.config, dataset)
+        return dataset, parts
+    dataset = Dataset.from_config(data, cut, folder=folder)
+    check_asked(run.config, dataset)
+    dataset.save(folder)
+    parts = cut_log(dataset, cut)
+    parts.save(folder)
+    return dataset, parts
 
 
 def cut_log(dataset: Dataset, config: SplitConfig) -> Split:
