@@ -8,8 +8,9 @@ from optuna.trial import Trial, TrialState
 
 from recsys.config import Config
 from recsys.data.splits import Split
+from recsys.epochs import Phase
 from recsys.errors import ConfigError, TrainingDiverged
-from recsys.fitting import Phase, fit_towers
+from recsys.fitting import fit_towers
 from recsys.stages.tune.space import Space
 from recsys.stages.tune.study import WHY
 from recsys.towers.grow import Blocks
