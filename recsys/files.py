@@ -22,6 +22,7 @@ from recsys.errors import ArtifactError
 __all__ = [
     "JOURNAL",
     "FileFacts",
+    "alone",
     "atomic_file",
     "atomic_folder",
     "check_file",
@@ -84,7 +85,7 @@ def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Pa
         ArtifactError: another process is at it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with alone(path):
         restore_folder(path)
         remove_folder(_set_aside(path))
         unfinished = path.with_name(f".{path.name}.{key[:16]}.unfinished")
@@ -100,7 +101,7 @@ def resumed_folder(path: Path, key: str, *, afresh: bool = False) -> Iterator[Pa
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Lock the folder that ``path`` lies in; the system lets go of it when a process dies."""
     import fcntl  # here: Windows has none
 

@@ -28,6 +28,7 @@ from recsys.config.serving import (
 )
 from recsys.config.towers import HistoryEncoder, TowersConfig
 from recsys.config.training import NewcomersConfig, TrainingConfig, UpdateConfig
+from recsys.config.tuning import RangeConfig, TuneConfig, Values
 
 __all__ = [
     "AttributeConfig",
@@ -43,6 +44,7 @@ __all__ = [
     "IndexConfig",
     "NewcomersConfig",
     "Protocol",
+    "RangeConfig",
     "RecommendConfig",
     "RerankConfig",
     "RuleConfig",
@@ -52,7 +54,9 @@ __all__ = [
     "TowersConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "TuneConfig",
     "UpdateConfig",
+    "Values",
 ]
 
 
@@ -76,6 +80,7 @@ class Config(Section):
     recommend: RecommendConfig = RecommendConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+    tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")
     def _has_a_log(self) -> "Config":

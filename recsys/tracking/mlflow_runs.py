@@ -1,8 +1,4 @@
-"""The record of what was done: MLflow, or nothing, behind one protocol.
-
-A tracker must never cost a training run. Everything it is told lies on disk anyway; when its server
-is down it says so once and the run goes on.
-"""
+"""Runs in an MLflow store."""
 
 import logging
 import os
@@ -10,20 +6,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from recsys.config import Config
 from recsys.errors import ArtifactError
 
-__all__ = [
-    "MlflowTracker",
-    "NoTracker",
-    "Tracker",
-    "open_tracker",
-    "quiet_mlflow",
-    "read_curves",
-    "tracking_uri",
-]
+__all__ = ["MlflowTracker", "quiet_mlflow", "read_curves", "tracking_uri"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,39 +20,18 @@ LONGEST_VALUE = 500  # characters of a parameter that every MLflow server takes
 MOST_PARAMETERS = 100  # in one call, MLflow's own limit
 
 
-class Tracker(Protocol):
-    """Records one run."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Note metrics of a step, such as an epoch; may be sent later."""
-        ...
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Note facts such as the data's digest."""
-        ...
-
-    def finish(self, metrics: Mapping[str, float], files: Mapping[str, Path], *, ok: bool) -> None:
-        """Note final metrics, upload files and folders by name, and close the run."""
-        ...
-
-
-class NoTracker:
-    """Records nothing."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def finish(self, metrics: Mapping[str, float], files: Mapping[str, Path], *, ok: bool) -> None:
-        """Do nothing."""
-
-
 class MlflowTracker:
     """Records a run in an MLflow store; a store that fails is told of once and then left alone."""
 
-    def __init__(self, uri: str, experiment: str, run_name: str, artifacts: Path) -> None:
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        run_name: str,
+        artifacts: Path,
+        *,
+        within: "MlflowTracker | None" = None,
+    ) -> None:
         """Open a run.
 
         Args:
@@ -72,14 +39,18 @@ class MlflowTracker:
             experiment: its name; made where it is missing.
             run_name: shown in the list of runs.
             artifacts: where a local store keeps files.
+            within: the run that this one is part of.
         """
-        self.uri = uri
+        quiet_mlflow()
+        self.uri, self.experiment, self.artifacts = uri, experiment, artifacts
         self.run_id: str | None = None
         self._client: Any = None
         self._waiting: list[Any] = []
         self._sent = time.monotonic()
+        if within is not None and not within.is_alive:
+            return  # which has said so
         with self._forgiving("open the run"):
-            self._open(experiment, run_name, artifacts)
+            self._open(run_name, within)
 
     @property
     def is_alive(self) -> bool:
@@ -121,20 +92,25 @@ class MlflowTracker:
                 self._call("log_artifact", local_path=str(path))
         self._call("set_terminated", status="FINISHED" if ok else "FAILED")
 
-    def _open(self, experiment: str, run_name: str, artifacts: Path) -> None:
+    def nested(self, name: str) -> "MlflowTracker":
+        """Open a run within this one."""
+        return MlflowTracker(self.uri, self.experiment, name, self.artifacts, within=self)
+
+    def _open(self, run_name: str, within: "MlflowTracker | None") -> None:
         from mlflow import MlflowClient
 
         for chatty in ("mlflow", "alembic"):  # after the import, which sets their levels
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        client = MlflowClient(self.uri)
-        found = client.get_experiment_by_name(experiment)
+        client = MlflowClient(self.uri) if within is None else within._client
+        found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             experiment_id = found.experiment_id
         else:
             # A server knows where its files go; a local database must be told.
-            location = artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
-            experiment_id = client.create_experiment(experiment, artifact_location=location)
-        self.run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+            location = self.artifacts.resolve().as_uri() if self.uri.startswith("sqlite") else None
+            experiment_id = client.create_experiment(self.experiment, artifact_location=location)
+        tags = {} if within is None else {"mlflow.parentRunId": str(within.run_id)}
+        self.run_id = client.create_run(experiment_id, tags=tags, run_name=run_name).info.run_id
         self._client = client
 
     def _flush(self) -> None:
@@ -165,24 +141,6 @@ class MlflowTracker:
                 first,
             )
             self._client = None
-
-
-def open_tracker(config: Config, out: Path) -> Tracker:
-    """Start recording the run that writes to ``out``.
-
-    The store is ``[tracking] uri``, else ``MLFLOW_TRACKING_URI``, else SQLite beside ``out``.
-    """
-    if config.tracking.kind == "none":
-        return NoTracker()
-    quiet_mlflow()
-    tracker = MlflowTracker(
-        tracking_uri(config, out),
-        config.tracking.experiment,
-        run_name=out.name,
-        artifacts=out.parent / "mlartifacts",
-    )
-    tracker.params(_flat(config.model_dump(mode="json", exclude_none=True)))
-    return tracker
 
 
 def read_curves(config: Config, out: Path) -> dict[str, dict[int, float]]:
@@ -237,13 +195,3 @@ def quiet_mlflow() -> None:
 def _name(key: str) -> str:
     """MLflow allows no @ in names."""
     return key.replace("@", "_at_")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
