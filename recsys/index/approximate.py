@@ -15,10 +15,11 @@ from recsys.index.effort import Calibration
 from recsys.index.exact import exact_top_k
 from recsys.index.forest import AnnoyForest, forest_files
 from recsys.index.graph import GRAPH_FILES, HnswGraph
+from recsys.index.packed import pack
 from recsys.index.proposer import Proposer
 from recsys.index.saved import Card, check_answers, open_index, read_card, read_vectors, write_index
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
-from recsys.index.vectors import Vectors, cosines_of_pairs, unit_vectors
+from recsys.index.vectors import Rows, Vectors, cosines_of_pairs, unit_vectors
 
 __all__ = ["ApproximateIndex"]
 
@@ -37,14 +38,15 @@ class ApproximateIndex:
 
     Attributes:
         proposer: says which items may be near.
-        vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
+        vectors: unit vectors ``(n_items, dim)``, as ``config.vectors`` has it; row number = item
+            number. They rank what is proposed; the proposer has its own, in float32.
         calibration: how far it looks, and what that finds.
         config: what it was built with.
         ids_digest: of the item ids that the rows belong to.
     """
 
     proposer: Proposer
-    vectors: Vectors
+    vectors: Rows
     calibration: Calibration
     config: IndexConfig
     ids_digest: str
@@ -79,8 +81,10 @@ class ApproximateIndex:
         if not len(vectors):
             raise DataError("item vectors: there are none, expected at least one item")
         askers = vectors if askers is None else unit_vectors(askers, "askers", dim=vectors.shape[1])
-        proposer, calibration = calibrate(vectors, config, askers, exclude)
-        return cls(proposer, vectors, calibration, config, ids_digest)
+        packed = pack(vectors, config.vectors)
+        unpacked: Vectors = np.asarray(packed)  # what counts is what will be read
+        proposer, calibration = calibrate(unpacked, config, askers, exclude)
+        return cls(proposer, packed, calibration, config, ids_digest)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -138,7 +142,7 @@ class ApproximateIndex:
 
     def _blocks(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Numbers of queries that are answered together."""
-        looks = max(1.0, self.calibration.chosen.inspected * self.vectors.size)
+        looks = max(1.0, self.calibration.chosen.inspected * np.prod(self.vectors.shape))
         size = int(np.clip(GATHERED / looks, 1, ROWS))
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
+from recsys.index.packed import pack
 from recsys.index.saved import check_answers, open_index, read_vectors, write_index
 from recsys.index.scan import scan
 from recsys.index.topk import TopK, check_request
-from recsys.index.vectors import Vectors, unit_vectors
+from recsys.index.vectors import Rows, Vectors, unit_vectors
 
 __all__ = ["ExactIndex", "exact_top_k"]
 
@@ -23,12 +24,13 @@ class ExactIndex:
     """Answers by the cosine with every item, in blocks of queries and items.
 
     Attributes:
-        vectors: unit vectors, float32 ``(n_items, dim)``; row number = item number.
+        vectors: unit vectors ``(n_items, dim)``, as ``config.vectors`` has it; row number = item
+            number.
         config: what it was built with.
         ids_digest: of the item ids that the rows belong to.
     """
 
-    vectors: Vectors
+    vectors: Rows
     config: IndexConfig
     ids_digest: str
 
@@ -44,7 +46,8 @@ class ExactIndex:
         vectors = unit_vectors(vectors, "item vectors")
         if not len(vectors):
             raise DataError("item vectors: there are none, expected at least one item")
-        return cls(vectors, config or IndexConfig(kind="exact"), ids_digest)
+        config = config or IndexConfig(kind="exact")
+        return cls(pack(vectors, config.vectors), config, ids_digest)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -100,7 +103,7 @@ class ExactIndex:
 
 
 def exact_top_k(
-    vectors: Vectors,
+    vectors: Rows,
     queries: Vectors,
     k: int,
     *,

@@ -13,7 +13,7 @@ from recsys.index.approximate import ApproximateIndex
 from recsys.index.exact import ExactIndex
 from recsys.index.saved import read_card
 from recsys.index.topk import TopK
-from recsys.index.vectors import Vectors
+from recsys.index.vectors import Rows, Vectors
 
 __all__ = ["Index", "build_index", "check_recall", "load_index"]
 
@@ -26,8 +26,8 @@ class Index(Protocol):
     """
 
     @property
-    def vectors(self) -> Vectors:
-        """The items' unit vectors, float32 ``(n_items, dim)``; row number = item number."""
+    def vectors(self) -> Rows:
+        """The items' unit vectors ``(n_items, dim)``; row number = item number."""
         ...
 
     @property

@@ -19,6 +19,7 @@ from recsys.errors import ArtifactError
 from recsys.index.exact import exact_top_k
 from recsys.index.index import Index
 from recsys.index.live_saved import Side, read_side, write_side
+from recsys.index.packed import rounded
 from recsys.index.topk import TopK, blank_top_k, check_request, top_k_of_found
 from recsys.index.vectors import Vectors, unit_vectors
 
@@ -39,7 +40,7 @@ class LiveIndex:
         base: answers for its items 0..n-1; it may be mapped from disk, and stays as it is.
         numbers: items with another vector than in the base, ascending, int64 ``(m,)``; those from
             n on were added.
-        side: their unit vectors, float32 ``(m, dim)``.
+        side: their unit vectors, float32 ``(m, dim)``, rounded as those of the base are.
         removed: items that are never answered, ascending, int64 ``(r,)``; they keep their numbers.
         ids_digest: of the ids of all items, the added ones among them.
     """
@@ -77,6 +78,7 @@ class LiveIndex:
             ValueError: the numbers leave a gap, come twice, or are not as many as the vectors.
         """
         vectors = unit_vectors(vectors, "item vectors", dim=self.side.shape[1])
+        vectors = rounded(vectors, self.config.vectors)
         numbers = np.asarray(numbers, dtype=np.int64)
         added = np.sort(numbers[numbers >= len(self)])
         whole = np.array_equal(added, np.arange(len(self), len(self) + len(added)))

@@ -6,7 +6,7 @@ is mapped into memory before size and sha256 of every file are those of the card
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from recsys.files import (
     write_json,
 )
 from recsys.index.effort import Calibration
-from recsys.index.vectors import Vectors
+from recsys.index.packed import Packed, kind_of
+from recsys.index.vectors import Rows, Vectors
 
 __all__ = [
     "CARD",
@@ -66,7 +67,7 @@ class Card(BaseModel):
 
 def write_index(
     folder: Path,
-    vectors: Vectors,
+    vectors: Rows,
     config: IndexConfig,
     *,
     ids_digest: str,
@@ -76,7 +77,8 @@ def write_index(
 ) -> None:
     """Write the vectors and then the card; ``others`` are files already in the folder."""
     (folder / CARD).unlink(missing_ok=True)  # while files change there is no valid index here
-    np.save(folder / VECTORS, vectors, allow_pickle=False)
+    stored = vectors.codes if isinstance(vectors, Packed) else np.asarray(vectors)
+    np.save(folder / VECTORS, stored, allow_pickle=False)
     count, dim = vectors.shape
     probes = np.unique(np.linspace(0, count - 1, PROBES).astype(np.int64))
     found = neighbours(vectors[probes], min(NEIGHBOURS, count))
@@ -162,18 +164,19 @@ def open_index(folder: Path, *, kind: str, ids_digest: str, others: tuple[str, .
     return card
 
 
-def read_vectors(folder: Path, card: Card) -> Vectors:
-    """Map the vectors into memory, read-only, shape ``(count, dim)``."""
-    vectors: Vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-    if vectors.shape != (card.count, card.dim) or vectors.dtype != np.float32:
+def read_vectors(folder: Path, card: Card) -> Rows:
+    """Map the vectors into memory as they are stored, read-only, shape ``(count, dim)``."""
+    stored: NDArray[Any] = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+    kind = card.config.vectors
+    if stored.shape != (card.count, card.dim) or kind_of(stored.dtype) != kind:
         raise ArtifactError(
-            f"{folder / VECTORS}: {vectors.dtype} of shape {vectors.shape}, expected float32 of "
+            f"{folder / VECTORS}: {stored.dtype} of shape {stored.shape}, expected {kind} of "
             f"shape ({card.count}, {card.dim}); build the index again"
         )
-    return vectors
+    return stored if kind == "float32" else Packed(stored)
 
 
-def check_answers(folder: Path, card: Card, vectors: Vectors, neighbours: Neighbours) -> None:
+def check_answers(folder: Path, card: Card, vectors: Rows, neighbours: Neighbours) -> None:
     """Ask what was asked when the index was saved; the answers must be the same.
 
     This finds what no digest can: another version of Annoy, or one that answers wrongly on this

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.data.ragged import Ragged
 from recsys.index.threads import workers_for_blas
 from recsys.index.topk import TopK, blank_top_k, top_k_of_found
-from recsys.index.vectors import Vectors, cosines_of_pairs, float32_error
+from recsys.index.vectors import Rows, Vectors, cosines_of_pairs, float32_error
 
 __all__ = ["scan"]
 
@@ -27,7 +27,7 @@ LEAST = np.finfo(np.float32).min  # above what is barred
 
 
 def scan(
-    vectors: Vectors,
+    vectors: Rows,
     queries: Vectors,
     k: int,
     exclude: Ragged | None,
@@ -36,7 +36,7 @@ def scan(
     """Rank all of ``vectors`` ``(n, dim)``, or those with the given ascending numbers.
 
     Args:
-        vectors: of length 1, checked.
+        vectors: of length 1, checked; blocks are unpacked where they are packed.
         queries: ``(q, dim)``, of length 1, checked.
         k: how many of each.
         exclude: per query, item numbers never to return.
@@ -67,7 +67,7 @@ def scan(
 
 
 def _scan_block(
-    vectors: Vectors,
+    vectors: Rows,
     queries: Vectors,
     k: int,
     exclude: Ragged | None,
@@ -124,7 +124,7 @@ def _rank(
     best: TopK,
     waiting: list[tuple[NDArray[np.int64], NDArray[np.int32]]],
     queries: Vectors,
-    vectors: Vectors,
+    vectors: Rows,
 ) -> TopK:
     """The best so far together with what waits, scored in double."""
     rows, items = (np.concatenate(parts) for parts in zip(*waiting, strict=True))

@@ -1,18 +1,50 @@
 """Unit vectors and their cosines: checked once, computed so that every index agrees."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.errors import DataError
 
-__all__ = ["TOLERANCE", "Vectors", "cosines", "cosines_of_pairs", "float32_error", "unit_vectors"]
+__all__ = [
+    "TOLERANCE",
+    "Rows",
+    "Vectors",
+    "cosines",
+    "cosines_of_pairs",
+    "float32_error",
+    "unit_vectors",
+]
 
 Vectors = NDArray[np.float32]  # (n, dim), each row of length 1
 
 TOLERANCE = 1e-3  # of a length: float32 rounding is far below it, bfloat16 rounding far above
 PAIRS = 1 << 20  # numbers of vectors that are multiplied in double at a time
+
+
+class Rows(Protocol):
+    """Unit vectors ``(n, dim)`` of which some are read at a time: an array, or `Packed` ones.
+
+    ``numpy.asarray`` makes one array of all.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and width."""
+        ...
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]], /) -> Vectors:
+        """Rows as float32 ``(*rows, dim)``."""
+        ...
+
+    def __array__(self) -> NDArray[Any]:
+        """All of them."""
+        ...
 
 
 def unit_vectors(vectors: NDArray[Any], what: str, *, dim: int | None = None) -> Vectors:
@@ -56,7 +88,7 @@ def cosines(queries: Vectors, vectors: NDArray[np.floating[Any]]) -> NDArray[np.
 
 def cosines_of_pairs(
     queries: Vectors,
-    vectors: Vectors,
+    vectors: Rows,
     rows: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
 ) -> NDArray[np.float32]:

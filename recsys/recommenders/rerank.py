@@ -27,7 +27,7 @@ from recsys.data.ragged import Ragged
 from recsys.data.times import TimeKind
 from recsys.errors import ConfigError
 from recsys.index.topk import TopK, blank_top_k
-from recsys.index.vectors import Vectors
+from recsys.index.vectors import Rows, Vectors
 from recsys.recommenders.cells import Bools, Cells
 from recsys.recommenders.item_facts import ItemFacts, item_facts
 from recsys.recommenders.ranker import Abilities, Queries, Ranker
@@ -51,7 +51,7 @@ class Reranker:
 
     config: RerankConfig
     facts: ItemFacts
-    vectors: Vectors | None = None
+    vectors: Rows | None = None
 
     @classmethod
     def of(

@@ -6,13 +6,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.config import IndexConfig
 from recsys.data.ragged import Ragged
 from recsys.errors import ConfigError
 from recsys.index.exact import ExactIndex
 from recsys.index.index import Index
 from recsys.index.live import LiveIndex, vectors_of
 from recsys.index.topk import TopK, top_k_of_scores
-from recsys.index.vectors import Vectors
+from recsys.index.vectors import Rows
 from recsys.recommenders.ranker import Abilities, Queries
 from recsys.towers.two_tower import TwoTower
 
@@ -90,7 +91,9 @@ class TwoTowerRanker:
         """Where the item tower itself puts the items: what is like what."""
         if self.towers.newcomers is None:
             return self.index
-        return self.own or ExactIndex.build(self.towers.items_alone())
+        return self.own or ExactIndex.build(
+            self.towers.items_alone(), IndexConfig(kind="exact", vectors=self.index.config.vectors)
+        )
 
     def similar(self, items: NDArray[np.int32], k: int) -> TopK:
         """Return the k items nearest to each item ``(b,)``, itself left out, shapes ``(b, k)``."""
@@ -100,7 +103,7 @@ class TwoTowerRanker:
         return index.query(vectors_of(index, items), k, exclude=itself, candidates=self.scorable)
 
     @cached_property
-    def likeness(self) -> Vectors:
+    def likeness(self) -> Rows:
         """Unit vectors ``(n_items, dim)`` by which items are compared with each other.
 
         Newcomers stand apart from the others in the index: what is like what, the tower knows.

@@ -13,6 +13,7 @@ from recsys.content.user_attributes import load_user_blocks
 from recsys.data.ragged import Ragged
 from recsys.index.approximate import ApproximateIndex
 from recsys.index.index import Index, build_index, check_recall
+from recsys.index.packed import farthest
 from recsys.index.recall import recall_against_exact
 from recsys.index.vectors import Vectors
 from recsys.stages.embed import embed_stage
@@ -91,7 +92,7 @@ def index_stage(run: Run, seed: int) -> Stage:
         measured = recall_against_exact(
             index, asking.askers[rest], k=config.recall_k, exclude=asking.histories.take(rest)
         )
-        return {"seed": seed, **measured, **_chosen(index)}
+        return {"seed": seed, **measured, **_stored(index, asking.vectors), **_chosen(index)}
 
     return Stage(
         name=run.label("index", seed),
@@ -101,6 +102,13 @@ def index_stage(run: Run, seed: int) -> Stage:
         files=(),
         work=work,
     )
+
+
+def _stored(index: Index, vectors: Vectors) -> dict[str, Any]:
+    """How vectors ``(n_items, dim)`` are stored, and how far any of them is from what is read."""
+    if index.config.vectors == "float32":
+        return {}
+    return {"vectors": index.config.vectors, "farthest": farthest(index.vectors, vectors)}
 
 
 def _chosen(index: Index) -> dict[str, Any]:

@@ -69,6 +69,11 @@ class TestLiveOverAnnoy(ChangedSuite):
     exact = False
 
 
+class TestLiveOverInt8(ChangedSuite):
+    config = IndexConfig(kind="exact", vectors="int8")
+    exact = True
+
+
 Change = tuple[str, list[int]]
 CHANGES = st.lists(
     st.tuples(

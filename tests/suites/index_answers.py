@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.ragged import Ragged
+from recsys.index.packed import Kind, rounded
 from recsys.index.topk import TopK
 from recsys.index.vectors import Vectors
 
@@ -51,12 +52,13 @@ def candidate_mask(kind: str) -> NDArray[np.bool_] | None:
 
 
 @cache
-def all_answers() -> list[list[tuple[int, float]]]:
+def all_answers(kind: Kind) -> list[list[tuple[int, float]]]:
     """By plain loops: per query every (item, score), best first, smaller number among equals."""
+    vectors = rounded(VECTORS, kind).tolist()
     answers = []
     for query in QUERIES.tolist():
         scored = []
-        for item, vector in enumerate(VECTORS.tolist()):
+        for item, vector in enumerate(vectors):
             cosine = np.float32(sum(a * b for a, b in zip(query, vector, strict=True)))
             scored.append((-float(cosine), item))
         answers.append([(item, -score) for score, item in sorted(scored)])
@@ -64,11 +66,11 @@ def all_answers() -> list[list[tuple[int, float]]]:
 
 
 def right_answers(
-    exclude: Ragged | None, candidates: NDArray[np.bool_] | None
+    exclude: Ragged | None, candidates: NDArray[np.bool_] | None, kind: Kind = "float32"
 ) -> list[list[tuple[int, float]]]:
     """Per query every allowed (item, score), best first."""
     answers = []
-    for row, ranked in enumerate(all_answers()):
+    for row, ranked in enumerate(all_answers(kind)):
         barred = set() if exclude is None else set(exclude[row].tolist())
         if candidates is not None:
             barred |= set(np.flatnonzero(~candidates).tolist())

@@ -66,7 +66,7 @@ class AnswersSuite:
         assert found.items.shape == found.scores.shape == (N_QUERIES, k)
         assert found.items.dtype == np.int32
         assert found.scores.dtype == np.float32
-        right = right_answers(barred, allowed)
+        right = right_answers(barred, allowed, self.config.vectors)
         for mine, wanted in zip(as_lists(found), right, strict=True):
             self.check_row(mine, wanted, k)
         hits = sum(
@@ -86,7 +86,7 @@ class AnswersSuite:
         assert len({item for item, _ in mine}) == len(mine)
 
     def test_an_item_is_nearest_to_itself(self, index: Index) -> None:
-        found = index.query(index.vectors, 1)
+        found = index.query(np.asarray(index.vectors), 1)
         assert found.items[:, 0].tolist() == list(range(len(index)))
         assert np.allclose(found.scores, 1.0, atol=1e-6)
 
