@@ -41,6 +41,7 @@ def full_softmax(
     groups: Tensor,
     *,
     smoothing: float = 0.0,
+    able: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """`multi_positive_softmax` over all items, summed over targets, in blocks of positions.
@@ -49,8 +50,7 @@ def full_softmax(
 
     ``loss = sum over targets (r, i, w) of w * softplus(log sum_{n in N(r)} exp(s_rn) - s_ri)``
 
-    With smoothing e, the target is found with probability 1 - e, and with e any item that is not
-    barred for everybody (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
+    With smoothing e, the target is found with probability 1 - e, and with e any able item (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
     s_rn)`` is added.
 
     Args:
@@ -61,6 +61,7 @@ def full_softmax(
         barred: where an item is no negative, bool ``(g, n)``.
         groups: the row of ``barred`` of each position, int64 ``(p,)``.
         smoothing: in [0, 1).
+        able: what smoothing spreads over, bool ``(n,)``; None: what is not barred for everybody.
         dtype: of the matrix products; sums and exponentials are float32, or float64 of such.
 
     Returns:
@@ -71,7 +72,7 @@ def full_softmax(
     loss: Tensor = _Blocks.apply(queries, found, items, scale, targets, barred, groups, None, dtype)
     if not smoothing:
         return loss
-    able = (~barred.all(dim=0)).to(items.dtype)
+    able = (~barred.all(dim=0) if able is None else able).to(items.dtype)
     middle = items.T @ (able / able.sum().clamp_min(1.0))  # (w,): the mean of the items' vectors
     apart = (queries.index_select(0, targets.rows) * (found - middle)).sum(dim=1)
     return loss + smoothing * scale * (targets.weights * apart).sum()

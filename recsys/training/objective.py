@@ -99,6 +99,7 @@ class Objective:
             targets = batch.targets.values
             if self.workers.are_several:
                 targets = self.workers.gather(to_device(targets, device)).cpu().numpy()
+            targets = np.sort(targets)  # which ones are left out does not hang on who read them
             return in_batch(targets, self.shares, config.n_negatives, random)
         return self.sampler.draw(config.n_negatives, random)
 
@@ -200,6 +201,7 @@ class Objective:
                 barred,
                 to_device(batch.rows, towers.device),
                 smoothing=self.config.label_smoothing,
+                able=towers.items.known,
                 dtype=_products(self.config),
             )
             for of_queries, of_items in zip(asking.unbind(1), asked.unbind(1), strict=True)
