@@ -35,6 +35,9 @@ class TrainingConfig(Section):
     prefetch: int = Field(
         default=0, ge=0
     )  # batches that another process keeps ready; 0: drawn when they are needed
+    checkpoint_seconds: float = Field(
+        default=10.0, ge=0
+    )  # from one checkpoint to the next, at least; large towers are saved more seldom
     table_optimizer: Literal["auto", "adamw", "row-wise"] = "auto"  # of ids: AdamW, or row-wise
     # Adam, where a step touches few rows; auto: that for tables over full_softmax_up_to rows
     precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products on the CPU

@@ -26,6 +26,7 @@ from recsys.updating import WarmStart, schedule
 
 __all__ = ["item_blocks", "train_stage"]
 
+CHANGE_NOTHING = {"checkpoint_seconds", "prefetch"}  # of what is learnt
 HISTORY = "history.jsonl"  # one line an epoch
 
 
@@ -48,6 +49,7 @@ def train_stage(run: Run, seed: int) -> Stage:
             seed=seed,
             refit=config.split.refit,
             checkpoint=_checkpoint_folder(run, seed, stage),
+            checkpoint_seconds=training.checkpoint_seconds,
             on_epoch=_Told(run, seed),
             user_blocks=blocks.users,
             start=start,
@@ -78,7 +80,7 @@ def train_stage(run: Run, seed: int) -> Stage:
         folder=run.folder("towers", seed),
         settings={
             "towers": config.towers.model_dump(mode="json"),
-            "training": training.model_dump(mode="json"),
+            "training": training.model_dump(mode="json", exclude=CHANGE_NOTHING),
             "newcomers": config.newcomers.model_dump(mode="json"),
             "refit": config.split.refit,
             "seed": seed,

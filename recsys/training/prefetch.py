@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, ParamSpec
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from recsys.training.batches import Batch
@@ -29,7 +30,12 @@ def ahead(
         return
     drawn: IterableDataset[Batch] = _Drawn(partial(draw, *args, **kwargs))
     yield from DataLoader(
-        drawn, batch_size=None, num_workers=1, prefetch_factor=n, collate_fn=_as_it_is
+        drawn,
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=n,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # else it would draw from the one that dropout draws from
     )
 
 

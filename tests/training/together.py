@@ -41,8 +41,8 @@ def make_rows() -> Interactions:
     return Interactions(users, items, np.arange(n), ones, np.arange(n), N_USERS, N_ITEMS)
 
 
-def learn(name: str, workers: Workers | None = None, **more: Any) -> tuple[Learner, list[float]]:
-    """Train three epochs in a way; the learner and the losses."""
+def make(name: str, **more: Any) -> tuple[Learner, TrainingConfig]:
+    """Somebody who is to learn in a way."""
     settings: dict[str, Any] = {"batch_size": 10, "epochs": 3, **STILL, **WAYS[name], **more}
     shape = {key: settings.pop(key) for key in list(settings) if key in TowersConfig.model_fields}
     config = TrainingConfig.model_validate(
@@ -50,7 +50,12 @@ def learn(name: str, workers: Workers | None = None, **more: Any) -> tuple[Learn
     )
     known = np.ones(N_ITEMS, dtype=np.bool_)
     towers = TwoTower(TowersConfig(dim=16, user_id=True, **shape), N_USERS, [], known, seed=0)
-    learner = Learner(towers, config)
+    return Learner(towers, config), config
+
+
+def learn(name: str, workers: Workers | None = None, **more: Any) -> tuple[Learner, list[float]]:
+    """Train three epochs in a way; the learner and the losses."""
+    learner, config = make(name, **more)
     reports = train(learner, make_rows(), config, seed=3, until=3, workers=workers)
     return learner, [report.loss for report in reports]
 
