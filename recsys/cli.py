@@ -36,6 +36,7 @@ from recsys.cli_options import (
     Verbose,
 )
 from recsys.cli_recommend import add_recommend_command
+from recsys.cli_replay import add_replay_command
 from recsys.cli_rerank import add_rerank_command
 from recsys.cli_serve import add_serve_commands
 from recsys.cli_tune import add_tune_command
@@ -310,6 +311,7 @@ add_recommend_command(app, _one_stage)
 add_evaluate_command(app, _one_stage, _talk)
 add_blend_command(app)
 add_knock_out_command(app, _talk)
+add_replay_command(app, _talk)
 add_rerank_command(app, _talk)
 add_update_command(app, _run)
 add_tune_command(app, _talk)

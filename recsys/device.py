@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys.errors import ConfigError
 
-__all__ = ["autocast", "pick_device", "to_device"]
+__all__ = ["autocast", "generator_states", "pick_device", "set_generator_states", "to_device"]
 
 
 def pick_device(name: str, number: int = 0) -> torch.device:
@@ -45,6 +45,20 @@ def autocast(device: torch.device, precision: str = "float32") -> Iterator[None]
     lower = device.type == "cuda" or precision == "bfloat16"
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=lower):
         yield
+
+
+def generator_states(device: torch.device) -> tuple[Tensor, ...]:
+    """Where torch's generators stand, uint8: the CPU's, and the GPU's if that is the device."""
+    if device.type != "cuda":
+        return (torch.get_rng_state(),)
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device)
+
+
+def set_generator_states(states: tuple[Tensor, ...], device: torch.device) -> None:
+    """Bring torch's generators to where `generator_states` found them."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:

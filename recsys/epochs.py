@@ -154,7 +154,10 @@ class Epochs:
         if self.start is not None:
             towers.items.encode_anew(self.training.precision)  # by the encoders that learnt before
         self.workers.start_alike(list(towers.parameters()))
-        return Learner(towers, self.training)
+        learner = Learner(towers, self.training)
+        if self.checkpoints.folder is not None:
+            learner.diverged = self.checkpoints.folder.with_name("diverged")
+        return learner
 
     def search(self) -> tuple[int, dict[str, Tensor]]:
         """Train on train until validation gets no better: the best epoch and its weights."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from torch import Tensor
 
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
+from recsys.device import generator_states, set_generator_states
 from recsys.errors import ConfigError, DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.diverged import Watch
 from recsys.training.negatives import Miner
 from recsys.training.objective import MinerOf, Objective
 from recsys.training.optimizers import Optimizers
@@ -73,6 +76,7 @@ class Learner:
         self.towers = towers
         self.epoch = 0
         self.place: Place | None = None  # in the middle of the epoch after that
+        self.diverged: Path | None = None  # where a step that is not finite is written
         self.optimizers = Optimizers(towers, config)
 
 
@@ -117,7 +121,7 @@ def train(
         on_step: told of every step.
 
     Raises:
-        TrainingDiverged: the mean loss of an epoch is not finite.
+        TrainingDiverged: a step is not finite; it is not made. See `recsys.training.diverged`.
         DataError: there is nothing to learn from.
         ConfigError: what is asked for needs a single process.
     """
@@ -128,6 +132,7 @@ def train(
     towers, sequences = learner.towers, rows.histories()
     steps = steps_per_epoch(sequences, config, towers.config.history)
     objective = Objective.of(rows, config, workers)
+    watch = Watch(towers, learner.optimizers, config, workers, learner.diverged)
     for epoch in range(learner.epoch + 1, until + 1):
         mine = miner(towers.item_vectors()) if miner and config.hard_negatives else None
         towers.train()
@@ -147,9 +152,10 @@ def train(
         learner.place, rate = None, 0.0
         for number, batch in enumerate(batches, start=done):
             rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
-            total += _step(learner, objective, batch, random, mine, rate)
+            total += _step(learner, objective, batch, random, mine, rate, watch, (epoch, number))
             if on_step is not None:
                 on_step(number + 1, steps, partial(_place, number + 1, batch, random, total))
+        watch.look()
         loss = float(workers.sum(total)) / steps  # the one wait for the GPU
         if not math.isfinite(loss):
             raise TrainingDiverged(
@@ -191,19 +197,14 @@ def _begin(
     if place is None:
         return random, torch.zeros((), device=device), 0
     random.bit_generator.state = place.negatives
-    torch.set_rng_state(place.generators[0])
-    if device.type == "cuda" and len(place.generators) > 1:
-        torch.cuda.set_rng_state(place.generators[1], device)
+    set_generator_states(place.generators, device)
     return random, place.loss.to(device, copy=True), place.steps
 
 
 def _place(steps: int, batch: Batch, random: np.random.Generator, total: Tensor) -> Place:
     """Where the training stands after a batch."""
-    generators = [torch.get_rng_state()]
-    if total.device.type == "cuda":
-        generators.append(torch.cuda.get_rng_state(total.device))
-    negatives = dict(random.bit_generator.state)
-    return Place(steps, batch.after, negatives, total.clone(), tuple(generators))
+    negatives, generators = dict(random.bit_generator.state), generator_states(total.device)
+    return Place(steps, batch.after, negatives, total.clone(), generators)
 
 
 def _tuning(
@@ -223,12 +224,15 @@ def _step(
     random: np.random.Generator,
     mine: Miner | None,
     rate: float,
+    watch: Watch,
+    place: tuple[int, int],
 ) -> Tensor:
     """Make one step; return this worker's share of the loss without waiting for it."""
     towers, config = learner.towers, objective.config
     learner.optimizers.set_rate(rate)
     learner.optimizers.zero_grad()
     drawn = objective.draw(batch, random, towers.device)
+    moment = watch.moment(place[0], place[1] + 1, batch, drawn, random)
     own = random if not objective.workers.are_several else _own(random, objective.workers.rank)
     total = torch.zeros((), device=towers.device)
     for part in batch.parts(config.accumulate):
@@ -239,7 +243,8 @@ def _step(
     objective.workers.sum_gradients(learner.optimizers.parameters)
     # A loss that is not finite leaves no sum of gradients finite, so all workers decide alike.
     alone = not objective.workers.are_several
-    learner.optimizers.clip_and_step(config.clip_norm, total if alone else None)
+    norm = learner.optimizers.clip_and_step(config.clip_norm, total if alone else None)
+    watch.saw(moment, total, norm)
     towers.limit_temperature()
     return total
 

@@ -82,6 +82,20 @@ class Objective:
         everything, n_known = against_all(config, rows.n_items), int((counts > 0).sum())
         return cls(config, everything, sampler, by_rows.log_share, n_known, workers or Workers())
 
+    @classmethod
+    def again(
+        cls, config: TrainingConfig, known: NDArray[np.bool_], drawn: Negatives | None
+    ) -> Self:
+        """Prepare for a step whose negatives have been drawn.
+
+        Args:
+            config: of the training.
+            known: items with training rows, ``(n_items,)``.
+            drawn: None: all items are negatives.
+        """
+        uniform = ItemSampler.by_popularity(known.astype(np.int64), 0.0)
+        return cls(config, drawn is None, uniform, uniform.log_share, int(known.sum()))
+
     def draw(
         self, batch: Batch, random: np.random.Generator, device: torch.device
     ) -> Negatives | None:

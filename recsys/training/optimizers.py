@@ -64,6 +64,8 @@ class Optimizers:
             betas=BETAS,
             fused=True,  # one pass over each table; several times faster on the CPU too
         )
+        # After a step that is not finite none is made: the weights stay those that it came from.
+        self.halted = torch.zeros((), dtype=torch.bool, device=towers.device)
         self.rows: RowWiseAdam | None = None
         if self.tables:
             self.rows = RowWiseAdam(
@@ -88,7 +90,8 @@ class Optimizers:
     def clip_and_step(self, max_norm: float, loss: Tensor | None = None) -> Tensor:
         """Scale all gradients together to an L2 norm of at most ``max_norm``, and make a step.
 
-        Where the norm or the loss is not finite, nothing changes; the device need not be asked.
+        Where the norm or the loss is not finite, nothing changes, from then on; the device need
+        not be asked. ``halted`` says so.
 
         Args:
             max_norm: above 0.
@@ -107,10 +110,11 @@ class Optimizers:
             norm = nn.utils.get_total_norm(gradients)
             torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
             sound = norm.isfinite() if loss is None else norm.isfinite() & loss.isfinite()
-        self.dense.found_inf = (~sound).float()  # type: ignore[attr-defined]
+            self.halted = self.halted | ~sound
+        self.dense.found_inf = self.halted.float()  # type: ignore[attr-defined]
         self.dense.step()
         if self.rows is not None:
-            self.rows.found_inf = (~sound).float()
+            self.rows.found_inf = self.halted.float()
             self.rows.step()
         return norm
 
