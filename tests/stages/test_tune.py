@@ -1,28 +1,28 @@
 """The search: its space, what a kill and a second call leave, pruning, and two processes."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
-from recsys.config import Config
+from recsys.config import Config, TowersConfig, TrainingConfig
 from recsys.config_file import load_config, make_config
-from recsys.errors import ConfigError
+from recsys.epochs import OnEpoch
+from recsys.errors import ConfigError, TrainingDiverged
 from recsys.stages.command import Command
-from recsys.stages.run import Run
 from recsys.stages.stage import Record
 from recsys.stages.tune.results import Results
 from recsys.stages.tune.search import search
 from recsys.stages.tune.space import Space
+from recsys.stages.tune.study import Searched, ask
 from recsys.stages.tune.trial import Learnable
+from recsys.training.loop import EpochReport
 
 CONFIG = """
 [data]
@@ -54,6 +54,35 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "my.toml"
     path.write_text(CONFIG)
     return path
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores that are known beforehand in place of a training; no chart."""
+
+    def fit(
+        split: object,
+        blocks: object,
+        towers: TowersConfig,
+        training: TrainingConfig,
+        *,
+        seed: int,
+        refit: bool,
+        on_epoch: OnEpoch,
+        user_blocks: object,
+    ) -> Any:
+        assert not refit, "trained on the rows that judge"
+        rate, scores = training.learning_rate, {}
+        if rate > 0.5:
+            raise TrainingDiverged("epoch 1: the loss is nan")
+        for epoch in range(1, training.epochs + 1):
+            report = EpochReport(epoch, 1 / epoch, rate, towers.temperature)
+            scores[epoch] = (0.4 - 0.1 * abs(np.log10(rate) + 2) + towers.dim / 1000) * epoch
+            on_epoch("search", report, scores[epoch])
+        return SimpleNamespace(epochs=training.epochs, scores=scores)
+
+    monkeypatch.setattr("recsys.stages.tune.trial.fit_towers", fit)
+    monkeypatch.setattr("recsys.stages.tune.results.draw_search", lambda *_: Figure((1, 1)))
 
 
 def silent(record: Record) -> None:
@@ -137,6 +166,7 @@ def test_settings_become_the_config(config: Path) -> None:
         assert type(towers.history) is int
 
 
+@pytest.mark.usefixtures("planned")
 def test_a_search_writes_what_it_found(config: Path) -> None:
     results = searched(config)
     folder = config.parent / "run" / "tune"
@@ -150,7 +180,6 @@ def test_a_search_writes_what_it_found(config: Path) -> None:
     assert best.towers.dim == results.best.params["towers.dim"]
     assert best.training.learning_rate == results.best.params["training.learning_rate"]
     assert best.data == load_config(config).data
-    assert (folder / "tune.png").stat().st_size > 10_000
     (four, eight) = results.by_value["towers.dim"]
     assert four.finished + eight.finished == 3
     assert max(four.best, eight.best) == results.best.value
@@ -164,6 +193,7 @@ def test_the_score_is_that_of_validation_without_the_test(config: Path) -> None:
     assert run.stage("train")["train"]["validation_ndcg@10"] == pytest.approx(score, abs=1e-12)
 
 
+@pytest.mark.usefixtures("planned")
 def test_the_same_seed_tries_the_same_and_another_call_goes_on(
     config: Path, tmp_path: Path
 ) -> None:
@@ -182,38 +212,37 @@ def test_the_same_seed_tries_the_same_and_another_call_goes_on(
     assert settings(study_of(other / "my.toml"))[1:] != whole[1:]
 
 
-def test_a_killed_trial_is_tried_again(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("planned")
+def test_a_killed_trial_is_tried_again(config: Path, tmp_path: Path) -> None:
+    """A process that dies leaves a trial that runs for ever, as one that is only asked for does."""
     searched(config, "tune.trials=4")
     whole = settings(study_of(config))
-    killed = config.parent / "killed"
+    killed = tmp_path / "killed"
     killed.mkdir()
     (killed / "my.toml").write_text(CONFIG)
-    work = [sys.executable, "-m", "recsys", "tune", "my.toml", "--out", "run", "--trials", "4"]
-    slow = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(work, cwd=killed, env=slow, stderr=subprocess.PIPE)
-    try:
-        database = killed / "run" / "tune" / "study.db"
-        until = time.monotonic() + 60
-        running: list[Any] = []
-        while time.monotonic() < until and not running:
-            if database.is_file():
-                try:
-                    states = [one.state for one in study_of(killed / "my.toml").trials]
-                except (KeyError, optuna.exceptions.StorageInternalError):
-                    continue  # being made
-                running = [state for state in states if state == TrialState.RUNNING]
-        assert running, "the search did not begin"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    searched(killed / "my.toml", "tune.trials=2")
+    study, loaded = study_of(killed / "my.toml"), load_config(killed / "my.toml", ["tune.trials=4"])
+    plan = Searched(killed / "run" / "tune" / "study.db", loaded.tune, 2, loaded.seed)
+    asked = ask(study, plan, Space.of(loaded).distributions)
+    assert asked is not None
+    assert asked.params == whole[2]
     searched(killed / "my.toml", "tune.trials=4")
-    study = study_of(killed / "my.toml")
-    states = [trial.state for trial in study.trials]
-    assert states.count(TrialState.FAIL) <= 1  # none, if it was done in that very moment
-    assert states.count(TrialState.COMPLETE) == 4
-    assert settings(study) == whole
+    states = [trial.state for trial in study_of(killed / "my.toml").trials]
+    assert states == [*[TrialState.COMPLETE] * 2, TrialState.FAIL, *[TrialState.COMPLETE] * 2]
+    assert settings(study_of(killed / "my.toml")) == whole
 
 
+@pytest.mark.usefixtures("planned")
+def test_no_more_are_begun_than_were_asked_for(config: Path) -> None:
+    """Trials of other processes that are under way count."""
+    searched(config, "tune.trials=1")
+    loaded = load_config(config)  # of three trials
+    plan = Searched(config.parent / "run" / "tune" / "study.db", loaded.tune, 2, loaded.seed)
+    study, space = plan.open(), Space.of(loaded)
+    assert [ask(study, plan, space.distributions) is None for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.usefixtures("planned")
 def test_another_space_is_not_mixed_in(config: Path) -> None:
     searched(config, "tune.trials=1")
     with pytest.raises(ConfigError, match="--force begins anew"):
@@ -224,20 +253,32 @@ def test_another_space_is_not_mixed_in(config: Path) -> None:
     assert len(study_of(config).trials) == 1
 
 
+@pytest.mark.usefixtures("planned")
 def test_a_hopeless_trial_is_given_up(config: Path) -> None:
-    """A rate of 1e-9 learns nothing: the median of the others lies above it at once."""
-    space = "tune.space={'training.learning_rate' = [3e-2, 1e-9]}"
-    words = ["training.epochs=6", "tune.pruner=median", "tune.warmup=1", "tune.startup=2"]
-    searched(config, space, *words, "tune.trials=8", "training.learning_rate=3e-2")
+    space = "tune.space={'training.learning_rate' = [1e-2, 1e-9]}"
+    words = ["training.epochs=6", "tune.pruner=median", "tune.warmup=3", "tune.startup=2"]
+    searched(config, space, *words, "tune.trials=8", "training.learning_rate=1e-2")
     study = study_of(config)
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
     assert pruned
     assert {trial.params["training.learning_rate"] for trial in pruned} == {1e-9}
     for trial in pruned:
-        assert max(trial.intermediate_values) < 6, "it did not run to its end"
-        assert "below others at epoch" in trial.user_attrs["why"]
+        assert max(trial.intermediate_values) == 3, "at once after the warm-up"
+        assert trial.user_attrs["why"] == "below others at epoch 3"
+    searched(config, space, *words, "tune.trials=8", "tune.pruner=none", force=True)
+    assert {trial.state for trial in study_of(config).trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.usefixtures("planned")
+def test_a_setting_that_diverges_is_pruned(config: Path) -> None:
+    results = searched(config, "tune.space={'training.learning_rate' = [1e-2, 0.9]}")
+    wild = results.trials[results.trials["training.learning_rate"] == 0.9]
+    assert len(wild)
+    assert (wild["state"] == "pruned").all()
+    assert wild["why"].str.contains("the loss is nan").all()
+
+
+@pytest.mark.usefixtures("planned")
 def test_settings_that_do_not_go_together_are_pruned_with_the_reason(config: Path) -> None:
     results = searched(config, "tune.space={'towers.dim' = [8, 9], 'towers.heads' = [1, 2]}")
     odd = results.trials[results.trials["towers.dim"] == 9]
@@ -246,6 +287,7 @@ def test_settings_that_do_not_go_together_are_pruned_with_the_reason(config: Pat
     assert (results.trials.loc[results.trials["towers.dim"] == 8, "state"] == "complete").all()
 
 
+@pytest.mark.usefixtures("planned")
 def test_ctrl_c_keeps_what_there_is(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score, calls = Learnable.score, []
 
@@ -267,17 +309,20 @@ def test_ctrl_c_keeps_what_there_is(config: Path, monkeypatch: pytest.MonkeyPatc
     assert len(settings(study_of(config))) == 3
 
 
+@pytest.mark.usefixtures("planned")
 def test_the_time_is_kept(config: Path) -> None:
-    results = searched(config, "tune.trials=500", "tune.timeout=0.5")
-    assert 1 <= len(results.finished) < 500
+    results = searched(config, "tune.trials=5000", "tune.timeout=0.3")
+    assert 1 <= len(results.finished) < 5000
 
 
 def test_two_processes_do_exactly_what_was_asked(config: Path) -> None:
     results = searched(config, "tune.trials=5", "tune.processes=2", "training.epochs=1")
     assert results.trials["state"].tolist() == ["complete"] * 5
     assert len(study_of(config).trials) == 5
+    assert (config.parent / "run" / "tune" / "tune.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("planned")
 def test_a_trial_is_a_run_within_the_search_in_mlflow(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
