@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recsys.config import DataConfig, SplitConfig
-from recsys.data.arrow import from_frame, first_rows, read_parquet, to_frame, write_parquet
+from recsys.data.arrow import first_rows, from_frame, read_parquet, to_frame, write_parquet
 from recsys.data.attributes import align, read_attributes
 from recsys.data.clean import Counts, clean_log
 from recsys.data.ids import ItemIds, UserIds, parse_ids
@@ -248,7 +248,7 @@ class Dataset:
         self.save_around(folder)
 
     def save_around(self, folder: Path, *, mapped: bool = False) -> None:
-        """Write all but what is long: ``mapped``, where the log lies on disk as `load_log` reads it.
+        """Write all but what is long; ``mapped``: the log lies on disk as `load_log` reads it.
 
         ``interactions.parquet`` and ``rejected.parquet`` are left to who holds them.
         """

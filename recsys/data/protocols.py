@@ -191,9 +191,7 @@ def moments_of(
         return Moments(validation, test, None)
     later = _boundary(n, at, test_fraction * (of - fold) / of)
     if later == test:
-        raise DataError(
-            f"fold {fold} of {of} is empty: too many rows share their time; take fewer"
-        )
+        raise DataError(f"fold {fold} of {of} is empty: too many rows share their time; take fewer")
     return Moments(validation, test, later)
 
 

@@ -125,7 +125,7 @@ def write_arrays(
     by_item = ties_of(config.protocol) == "item"
     log_folder, folder = folders
 
-    def work(number: int) -> tuple[Columns, Columns, Parts, bool]:
+    def work(number: int) -> _Written:
         return _cut_group(groups.pieces.get(number), numbers, cut, by_item=by_item)
 
     reordered = False
@@ -138,14 +138,13 @@ def write_arrays(
         }
         parts_file = ArrayWriter((folder / MAPPED / PARTS).open("w+b"), np.int8)
         stack.callback(parts_file.close)
-        for rows, ordered, parts, changed in in_order(work, range(len(groups))):
-            reordered |= changed
-            whole.add(rows)
-            again.add(ordered)
-            parts_file.add(parts)
-            for name, kept in STORED.items():
-                which = np.isin(parts, list(kept))
-                stored[name].add({column: ordered[column][which] for column in ordered})
+        for done in in_order(work, range(len(groups))):
+            reordered |= done.ordered is not done.rows
+            whole.add(done.rows)
+            again.add(done.ordered)
+            parts_file.add(done.parts)
+            for name, rows in done.stored.items():
+                stored[name].add(rows)
     if not reordered:
         remove_folder(folder / MAPPED / "log")  # it is the data set's
     about = {
@@ -158,10 +157,17 @@ def write_arrays(
     write_json(folder / ABOUT, about)
 
 
-def _cut_group(
-    rows: NDArray[Any], numbers: Numbers, cut: Cut, *, by_item: bool
-) -> tuple[Columns, Columns, Parts, bool]:
-    """The rows of a group, the same as the split orders them, their parts, and if that differs."""
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What is written of a group: its rows, the same in the order of the split, and its parts."""
+
+    rows: Columns
+    ordered: Columns
+    parts: Parts
+    stored: dict[str, Columns]
+
+
+def _cut_group(rows: NDArray[Any], numbers: Numbers, cut: Cut, *, by_item: bool) -> _Written:
     columns = {
         "users": numbers.users[rows["user"]],
         "items": numbers.items[rows["item"]],
@@ -171,12 +177,14 @@ def _cut_group(
     }
     if "weight" in (rows.dtype.names or ()):
         columns["weights"] = rows["weight"].astype(LOG_KINDS["weights"])
-    ordered, changed = columns, False
-    if by_item:
-        order = _by_item(columns)
-        changed = order is not None
-        ordered = {name: values[order] for name, values in columns.items()} if changed else columns
-    return columns, ordered, _parts_of(ordered, numbers, cut), changed
+    order, ordered = _by_item(columns) if by_item else None, columns
+    if order is not None:
+        ordered = {name: values.take(order) for name, values in columns.items()}
+    parts, stored = _parts_of(ordered, numbers, cut), {}
+    for name, kept in STORED.items():
+        places = np.flatnonzero(np.isin(parts, list(kept)))
+        stored[name] = {column: values.take(places) for column, values in ordered.items()}
+    return _Written(columns, ordered, parts, stored)
 
 
 def _parts_of(columns: Columns, numbers: Numbers, cut: Cut) -> Parts:
@@ -199,4 +207,3 @@ def _by_item(columns: Columns) -> NDArray[np.int64] | None:
     several = np.flatnonzero(np.append(same, False) | np.append(False, same))
     order[several] = several[np.lexsort((several, columns["items"][several], runs[several]))]
     return None if bool((order == np.arange(len(order))).all()) else order
-

@@ -76,6 +76,7 @@ class Reasons:
         self.pieces, self.span = Pieces(folder, OUT), span
         self.names: list[str] = []
         self.counts: list[int] = []
+        self._sorted: dict[int, NDArray[Any]] = {}  # the pieces that were asked for last
 
     def add(self, reason: str, rows: NDArray[np.int64]) -> None:
         """Reject rows by their numbers ``(n,)``."""
@@ -92,9 +93,15 @@ class Reasons:
     def between(self, first: int, stop: int) -> NDArray[Any]:
         """What is rejected of the rows from ``first`` up to ``stop``, in order, as `OUT`."""
         numbers = range(first // self.span, (stop - 1) // self.span + 1)
-        found = np.concatenate([self.pieces.get(number) for number in numbers])
-        found = found[(found["row"] >= first) & (found["row"] < stop)]
-        return found[np.argsort(found["row"])]
+        held = self._sorted
+        self._sorted = {n: held[n] if n in held else self._piece(n) for n in numbers}
+        found = np.concatenate(list(self._sorted.values()))
+        start, end = np.searchsorted(found["row"], [first, stop])
+        return found[start:end]
+
+    def _piece(self, number: int) -> NDArray[Any]:
+        records = self.pieces.get(number)
+        return records.take(np.argsort(records["row"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +181,7 @@ def group(
         rejected = [(r, block.rows[where]) for r, where in verdicts.by_reason().items()]
         return _Judged(group_of[users[kept]], rows, rejected, time_kind)
 
-    pieces, time_kind = Pieces(folder, kind), cast(TimeKind, "row")
+    pieces, time_kind = Pieces(folder, kind), cast("TimeKind", "row")
     columns = _columns(config)
     printed = [name for name in columns if name != config.weight]
     for judged in in_order(judge, log.blocks(columns, as_they_print=printed)):
