@@ -15,8 +15,9 @@ from recsys.data.disk.judge import Groups
 from recsys.data.disk.pieces import in_order
 from recsys.data.interactions import Interactions
 from recsys.data.mapped import LOG_KINDS, ArrayWriter, LogWriter, log_writer
-from recsys.data.protocols import Parts
-from recsys.data.splits import ABOUT, MAPPED, PARTS, ties_of
+from recsys.data.moments import check_moments, moments_of
+from recsys.data.parts import Parts, ties_of
+from recsys.data.splits import ABOUT, MAPPED, PARTS
 from recsys.data.stored_parts import STORED
 from recsys.errors import ConfigError
 from recsys.files import remove_folder, write_json
@@ -66,13 +67,13 @@ def cutter(groups: Groups, n: int, config: SplitConfig) -> Cut:
         case "leave-last-out":
             return protocols.leave_last_out
         case "global-time":
-            protocols.check_moments(groups.time_kind)
+            check_moments(groups.time_kind)
 
             def times() -> Iterator[NDArray[np.int64]]:
                 for number in range(len(groups)):
                     yield groups.pieces.get(number)["time"]
 
-            moments = protocols.moments_of(
+            moments = moments_of(
                 n,
                 lambda place: nth_smallest(times, place),
                 lambda moment: sum(int((block < moment).sum()) for block in times()),
@@ -147,7 +148,7 @@ def write_arrays(
                 stored[name].add(rows)
     if not reordered:
         remove_folder(folder / MAPPED / "log")  # it is the data set's
-    about = {
+    about: dict[str, Any] = {
         "protocol": config.protocol,
         "cold_item_numbers": {"validation": [], "test": []},
         "rows": whole.n,

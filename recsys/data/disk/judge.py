@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,14 +174,16 @@ def group(
         weights = read_weights(block, config.weight, verdicts)
         kept = np.flatnonzero(verdicts.kept)
         rows = np.empty(len(kept), kind)
-        columns = {"user": users, "item": items, "time": times, "row": block.rows}
-        for name, values in (columns | {"weight": weights}).items():
+        columns: dict[str, NDArray[Any]] = {"user": users, "item": items}
+        columns |= {"time": times, "weight": weights, "row": block.rows}
+        for name, values in columns.items():
             if name in (kind.names or ()):
                 rows[name] = values[kept]
         rejected = [(r, block.rows[where]) for r, where in verdicts.by_reason().items()]
         return _Judged(group_of[users[kept]], rows, rejected, time_kind)
 
-    pieces, time_kind = Pieces(folder, kind), cast("TimeKind", "row")
+    pieces = Pieces(folder, kind)
+    time_kind: TimeKind = "row"
     columns = _columns(config)
     printed = [name for name in columns if name != config.weight]
     for judged in in_order(judge, log.blocks(columns, as_they_print=printed)):
