@@ -165,7 +165,12 @@ class Epochs:
         last = training.epochs
         if history.phase == "refit":
             return history.best(last), {}
-        task = self.start.task(self.split) if self.start else self.split.task("validation")
+        most = training.score_users
+        task = (
+            self.start.task(self.split, most)
+            if self.start
+            else self.split.task("validation", most_users=most)
+        )
         learner, best = self.learner(self.split.train), dict[str, Tensor]()
         self._resume(learner, best)
         if history.should_stop(training.patience):

@@ -10,8 +10,8 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 BLOCK = 1 << 20  # bytes read at a time while hashing
+READERS = 2  # files that are hashed at a time
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: paths as they are; swap them
 JOURNAL = ".journal.jsonl"  # what an unfinished folder knows of itself; none is in a finished one
 
@@ -209,11 +210,17 @@ def sync(path: Path) -> None:
 def digest_file(path: Path) -> str:
     """Return the sha256 of the file's bytes, as hex; a file is not read twice in vain."""
     about = path.stat()
-    return _digest_bytes(path, about.st_size, about.st_mtime_ns)
+    # Not the name: a folder that was written beside its place and has moved there is the same.
+    key = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if key not in _DIGESTS:
+        _DIGESTS[key] = _digest_bytes(path)
+    return _DIGESTS[key]
 
 
-@lru_cache(maxsize=100_000)
-def _digest_bytes(path: Path, size: int, changed: int) -> str:  # noqa: ARG001  (of the cache's key)
+_DIGESTS: dict[tuple[int, ...], str] = {}  # of files that were read
+
+
+def _digest_bytes(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -260,7 +267,10 @@ def digest_files(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> di
     """Return ``{relative name: sha256}`` of all files below ``folder``, sorted by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {str(path.relative_to(folder)): path for path in files}
-    return {name: digest_file(path) for name, path in names.items() if name not in leave_out}
+    wanted = [name for name in names if name not in leave_out]
+    with ThreadPoolExecutor(READERS) as pool:  # hashing lets other threads run
+        digests = pool.map(digest_file, [names[name] for name in wanted])
+        return dict(zip(wanted, digests, strict=True))
 
 
 def digest_json(value: Any) -> str:

@@ -194,9 +194,9 @@ class WarmStart:
                 on_step=on_step,
             )
 
-    def task(self, split: Split) -> Task:
+    def task(self, split: Split, most_users: int | None = None) -> Task:
         """The validation task, without the rows that the old towers have learnt from."""
-        task = split.task("validation")
+        task = split.task("validation", most_users=most_users)
         return replace(task, truth=task.truth.take(self.is_new(task.truth)))
 
     def can_choose(self, split: Split) -> bool:

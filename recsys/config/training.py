@@ -16,6 +16,7 @@ class TrainingConfig(Section):
     epochs: int = Field(default=60, ge=1)  # at most; early stopping chooses on validation NDCG@10
     patience: int = Field(default=6, ge=1)  # scorings without a better one before it stops
     score_every: int = Field(default=5, ge=1)  # epochs from one validation score to the next
+    score_users: int = Field(default=20_000, ge=1)  # that a validation score asks, at most
     prefixes: Literal["one", "all"] = "one"  # of a user's sequence an epoch: a random one, or all
     short_histories: float = Field(
         default=0.1, ge=0, le=1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,30 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recsys.config import DataConfig, SplitConfig
-from recsys.data.arrow import from_frame, first_rows, read_parquet, to_frame, write_parquet
+from recsys.data.arrow import from_frame, write_parquet
 from recsys.data.attributes import align, read_attributes
 from recsys.data.clean import Counts, clean_log
+from recsys.data.dataset_files import (
+    ABOUT,
+    INTERACTIONS,
+    ITEMS,
+    LOG_COLUMNS,
+    REJECTED,
+    SHOWN,
+    USERS,
+    read_columns,
+    read_log,
+    read_rejected,
+    write_columns,
+)
 from recsys.data.ids import ItemIds, UserIds, parse_ids
 from recsys.data.interactions import Interactions
-from recsys.data.mapped import load_log
 from recsys.data.sources import Source, open_source
 from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.files import read_json, write_json
 
-__all__ = ["Counts", "Dataset", "TimeKind", "load_items"]
-
-INTERACTIONS, USERS, ITEMS = "interactions.parquet", "users.parquet", "items.parquet"
-REJECTED, ABOUT = "rejected.parquet", "dataset.json"
-LOG = "log"  # instead of interactions.parquet: a folder of arrays, where the log lies on disk
-SHOWN = 100_000  # rejected rows that are loaded of a log on disk
-LOG_COLUMNS = ("users", "items", "times", "weights", "rows")  # and "labels" where there are any
-ID_COLUMNS = {USERS: ("user_id",), ITEMS: ("item_id", "catalogue_row")}  # before the attributes
+__all__ = ["Counts", "Dataset", "TimeKind"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class Dataset:
         rejected: rows of the log that were not kept, with ``row`` and ``reason``; see
             `recsys.data.clean.Log`. Of a log on disk the first ``SHOWN``; all are in the file.
         counts: rows read, kept, rejected.
-        notes: one line for each thing that a user should know (such as items without catalogue).
+        notes: one line for each thing to know, such as items without catalogue.
         generated: whether the data were made by a generator; said wherever they are shown.
         labels: for a split by column or files: ``"train"``, ``"validation"`` or ``"test"`` of each
             row of ``log``, object ``(n,)``; else None.
@@ -248,12 +253,9 @@ class Dataset:
         self.save_around(folder)
 
     def save_around(self, folder: Path, *, mapped: bool = False) -> None:
-        """Write all but what is long: ``mapped``, where the log lies on disk as `load_log` reads it.
-
-        ``interactions.parquet`` and ``rejected.parquet`` are left to who holds them.
-        """
-        _write_attributes(folder / USERS, [self.user_ids.values], self.users)
-        _write_attributes(folder / ITEMS, [self.item_ids.values, self.catalogue_rows], self.items)
+        """Write all but the log and what is rejected; ``mapped``: the log lies there as arrays."""
+        write_columns(folder / USERS, [self.user_ids.values], self.users)
+        write_columns(folder / ITEMS, [self.item_ids.values, self.catalogue_rows], self.items)
         about = {
             "schema": 1,
             "users": len(self.user_ids),
@@ -277,10 +279,10 @@ class Dataset:
             ArtifactError: a file is missing, damaged, or does not belong to the others.
         """
         about = read_json(folder / ABOUT)
-        (user_ids,), users = _read_attributes(folder / USERS)
-        (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
+        (user_ids,), users = read_columns(folder / USERS)
+        (item_ids, catalogue_rows), items = read_columns(folder / ITEMS)
         try:
-            log, labels = _read_log(folder, about)
+            log, labels = read_log(folder, about)
             return cls(
                 UserIds(user_ids),
                 ItemIds(item_ids, appended=about.get("appended", 0)),
@@ -289,7 +291,7 @@ class Dataset:
                 catalogue_rows,
                 users,
                 about["time_kind"],
-                _read_rejected(folder / REJECTED, SHOWN if about.get("mapped") else None),
+                read_rejected(folder / REJECTED, SHOWN if about.get("mapped") else None),
                 Counts(**about["counts"]),
                 tuple(about["notes"]),
                 about["generated"],
@@ -297,46 +299,3 @@ class Dataset:
             )
         except (DataError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder}: its files do not fit together ({error})") from None
-
-
-def load_items(folder: Path) -> tuple[ItemIds, NDArray[np.int64], pd.DataFrame]:
-    """The items of a saved data set, without its log: ids, rows of the catalogue, columns.
-
-    Raises:
-        ArtifactError: a file is missing or damaged.
-    """
-    (item_ids, catalogue_rows), items = _read_attributes(folder / ITEMS)
-    appended = read_json(folder / ABOUT).get("appended", 0)
-    return ItemIds(item_ids, appended=appended), catalogue_rows, items
-
-
-def _read_log(folder: Path, about: dict[str, Any]) -> tuple[Interactions, Any]:
-    """The log, and the labels of its rows if it has any."""
-    n_users, n_items = about["users"], about["items"]
-    if about.get("mapped"):
-        return load_log(folder / LOG, about["counts"]["kept"], n_users, n_items), None
-    table = read_parquet(folder / INTERACTIONS)
-    columns = {name: table[name].to_numpy() for name in LOG_COLUMNS}
-    labels = table["labels"].to_numpy() if "labels" in table.column_names else None
-    return Interactions(**columns, n_users=n_users, n_items=n_items), labels
-
-
-def _read_rejected(path: Path, most: int | None) -> pd.DataFrame:
-    if most is None:
-        return to_frame(read_parquet(path))
-    return to_frame(first_rows(path, most))
-
-
-def _write_attributes(path: Path, keys: list[NDArray[Any]], frame: pd.DataFrame) -> None:
-    """Write the columns of ``ID_COLUMNS`` and then the attributes, which may be called the same."""
-    table = from_frame(frame)
-    columns = [pa.array(key) for key in keys] + table.columns
-    write_parquet(path, pa.table(columns, names=[*ID_COLUMNS[path.name], *table.column_names]))
-
-
-def _read_attributes(path: Path) -> tuple[list[NDArray[Any]], pd.DataFrame]:
-    """Read the columns of ``ID_COLUMNS``, and the attributes beside them."""
-    table = read_parquet(path)
-    n = len(ID_COLUMNS[path.name])
-    keys = [column.to_numpy() for column in table.columns[:n]]
-    return keys, to_frame(table.select(list(range(n, table.num_columns))))

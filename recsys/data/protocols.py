@@ -1,51 +1,31 @@
 """The protocols: each gives every row of a log the part it plays.
 
-All are pure functions of a sorted log. Shares are computed in whole numbers: 0.8 * 5 is 4 exactly,
-where floating point may say 4.000000000000001 and round up to 5.
+All are pure functions of a sorted log.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
-from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.interactions import Interactions
-from recsys.data.times import TimeKind
+from recsys.data.moments import moments_of
+from recsys.data.parts import Part, Parts, ceil_share, floor_share
 from recsys.errors import ConfigError, DataError
 
 __all__ = [
-    "Moments",
     "Part",
     "Parts",
-    "check_moments",
     "cold_items",
     "cold_users",
     "given",
     "global_time",
     "hold_out_validation",
+    "labels_of",
     "leave_last_out",
-    "moments_of",
     "random_rows",
     "user_time",
 ]
-
-Parts = NDArray[np.int8]  # of each row or item its Part
-Whole = TypeVar("Whole", int, NDArray[np.int64])
-
-
-class Part(IntEnum):
-    """What a row is for."""
-
-    TRAIN = 0
-    VALIDATION = 1
-    TEST = 2
-    VALIDATION_HISTORY = 3  # cold users: known when they are asked, not learnt from
-    TEST_HISTORY = 4
-    LATER = 5  # folds: behind the window that tests, not used
 
 
 def user_time(log: Interactions, test_fraction: float, validation_fraction: float) -> Parts:
@@ -57,7 +37,7 @@ def user_time(log: Interactions, test_fraction: float, validation_fraction: floa
         validation_fraction: of the training rows, see `hold_out_validation`.
     """
     counts = _rows_per_user(log.users, log.n_users)
-    in_test = _from_end(log.users, counts) <= _floor(counts, test_fraction)[log.users]
+    in_test = _from_end(log.users, counts) <= floor_share(counts, test_fraction)[log.users]
     parts = np.where(in_test, Part.TEST, Part.TRAIN).astype(np.int8)
     return hold_out_validation(log, parts, validation_fraction)
 
@@ -70,7 +50,7 @@ def hold_out_validation(log: Interactions, parts: Parts, fraction: float) -> Par
     training = np.flatnonzero(parts == Part.TRAIN)
     users = log.users[training]
     counts = _rows_per_user(users, log.n_users)
-    held_out = np.minimum(_ceil(counts, fraction), np.maximum(counts - 1, 0))
+    held_out = np.minimum(ceil_share(counts, fraction), np.maximum(counts - 1, 0))
     result = parts.copy()
     result[training[_from_end(users, counts) <= held_out[users]]] = Part.VALIDATION
     return result
@@ -133,70 +113,6 @@ def global_time(
     return moments.parts(log.times)
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Where the windows of global-time begin; ``later``: None where nothing is left out."""
-
-    validation: int
-    test: int
-    later: int | None
-
-    def parts(self, times: NDArray[np.int64]) -> Parts:
-        """The part of each row by its time, ``(n,)``."""
-        parts = np.full(len(times), Part.TRAIN, dtype=np.int8)
-        parts[times >= self.validation] = Part.VALIDATION
-        parts[times >= self.test] = Part.TEST
-        if self.later is not None:
-            parts[times >= self.later] = Part.LATER
-        return parts
-
-
-def check_moments(time_kind: TimeKind) -> None:
-    """Refuse to cut a log at a moment where its times are none.
-
-    Raises:
-        ConfigError: they are an order within each user.
-    """
-    if time_kind == "order":
-        raise ConfigError(
-            "split: protocol 'global-time' needs moments, but the log's times are an order "
-            "within each user; use 'user-time' or 'leave-last-out'"
-        )
-
-
-def moments_of(
-    n: int,
-    at: Callable[[int], int],
-    before: Callable[[int], int],
-    fractions: tuple[float, float],
-    folds: tuple[int, int],
-) -> Moments:
-    """The boundaries of `global_time`, of a log that need not be in memory.
-
-    Args:
-        n: its rows.
-        at: the time of the row at a place, counted from 0, of all rows by time.
-        before: how many rows are earlier than a moment.
-        fractions: that test, and that validate.
-        folds: how many windows, and which of them tests.
-
-    Raises:
-        DataError: see there.
-    """
-    of, fold = folds
-    test_fraction, validation_fraction = fractions
-    test = _boundary(n, at, test_fraction * (of - fold + 1) / of)
-    validation = _boundary(before(test), at, validation_fraction)
-    if fold == of:
-        return Moments(validation, test, None)
-    later = _boundary(n, at, test_fraction * (of - fold) / of)
-    if later == test:
-        raise DataError(
-            f"fold {fold} of {of} is empty: too many rows share their time; take fewer"
-        )
-    return Moments(validation, test, later)
-
-
 def random_rows(
     log: Interactions, test_fraction: float, validation_fraction: float, seed: int
 ) -> Parts:
@@ -204,8 +120,8 @@ def random_rows(
 
     What is shuffled are the rows in file order, so that the draw does not depend on how ids sort.
     """
-    n_test = _floor(len(log), test_fraction)
-    n_validation = _ceil(len(log) - n_test, validation_fraction)
+    n_test = floor_share(len(log), test_fraction)
+    n_validation = ceil_share(len(log) - n_test, validation_fraction)
     shuffled = np.argsort(log.rows)[np.random.default_rng(seed).permutation(len(log))]
     parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
     parts[shuffled[:n_test]] = Part.TEST
@@ -246,7 +162,7 @@ def cold_users(
     """
     role = _draw_twice(log.n_users, test_fraction, validation_fraction, seed)[log.users]
     counts = _rows_per_user(log.users, log.n_users)
-    asked = _from_end(log.users, counts) <= _floor(counts, test_fraction)[log.users]
+    asked = _from_end(log.users, counts) <= floor_share(counts, test_fraction)[log.users]
     parts = np.full(len(log), Part.TRAIN, dtype=np.int8)
     parts[role == Part.VALIDATION] = Part.VALIDATION_HISTORY
     parts[role == Part.TEST] = Part.TEST_HISTORY
@@ -279,29 +195,38 @@ def given(log: Interactions, labels: NDArray[Any], validation_fraction: float) -
     return hold_out_validation(log, parts, validation_fraction)
 
 
+def labels_of(
+    log: Interactions, labels: NDArray[np.object_] | None, rows: NDArray[np.int64]
+) -> NDArray[Any]:
+    """The label of each row of a log, ``(n,)``.
+
+    Args:
+        log: the same rows as those of the labels, in another order.
+        labels: ``(n,)``.
+        rows: of the log's files, that the labels are of, ``(n,)``.
+
+    Raises:
+        ConfigError: there are no labels.
+    """
+    if labels is None:
+        raise ConfigError(
+            "split: such a protocol needs a data set whose rows are labelled; "
+            "read it with the [split] section that names the column or the files"
+        )
+    by_row = np.argsort(rows)
+    found: NDArray[Any] = labels[by_row[np.searchsorted(rows, log.rows, sorter=by_row)]]
+    return found
+
+
 def _draw_twice(n: int, test_fraction: float, validation_fraction: float, seed: int) -> Parts:
     generator = np.random.default_rng(seed)
     parts = np.full(n, Part.TRAIN, dtype=np.int8)
-    n_test = _floor(n, test_fraction)
+    n_test = floor_share(n, test_fraction)
     parts[generator.choice(n, n_test, replace=False)] = Part.TEST
     left = np.flatnonzero(parts == Part.TRAIN)
-    n_validation = _ceil(len(left), validation_fraction)
+    n_validation = ceil_share(len(left), validation_fraction)
     parts[generator.choice(left, n_validation, replace=False)] = Part.VALIDATION
     return parts
-
-
-def _boundary(n: int, at: Callable[[int], int], fraction: float) -> int:
-    """The time from which on about ``fraction`` of the first ``n`` rows by time lie.
-
-    Something lies before it.
-    """
-    cut = at(n - max(1, _floor(n, fraction)))
-    if cut == at(0):
-        raise DataError(
-            f"no moment leaves {fraction:g} of {n} rows at or after it and some before: "
-            "too many rows share their time; use another protocol"
-        )
-    return cut
 
 
 def _rows_per_user(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:
@@ -311,13 +236,3 @@ def _rows_per_user(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:
 def _from_end(users: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each row's place among its user's rows from the end, 1 for the last; users are sorted."""
     return np.cumsum(counts)[users] - np.arange(len(users))
-
-
-def _floor(n: Whole, fraction: float) -> Whole:
-    """``floor(fraction * n)`` of whole numbers, exactly; ``ceil((1 - fraction) n)`` is the rest."""
-    exact = Fraction(str(fraction)).limit_denominator(1_000_000)  # 0.2 is 1/5; n stays in int64
-    return n * exact.numerator // exact.denominator
-
-
-def _ceil(n: Whole, fraction: float) -> Whole:
-    return -_floor(-n, fraction)

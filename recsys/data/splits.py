@@ -11,7 +11,6 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.config import Protocol
@@ -20,18 +19,18 @@ from recsys.data.arrow import read_parquet, write_parquet
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.mapped import load_array, load_log
-from recsys.data.protocols import Part, Parts
+from recsys.data.moments import check_moments
+from recsys.data.parts import NAMES, Part, Parts, learnable, parts_named, ties_of
 from recsys.data.stored_parts import StoredParts
 from recsys.data.tasks import Task
 from recsys.data.times import TimeKind
 from recsys.errors import ArtifactError, ConfigError, DataError
 from recsys.files import read_json, write_json
 
-__all__ = ["Split", "Task", "learnable_rows", "split", "ties_of"]
+__all__ = ["ABOUT", "MAPPED", "PARTS", "ROWS", "Split", "Task", "split"]
 
 ROWS, ABOUT = "split.parquet", "split.json"  # the files of a saved split
 MAPPED, PARTS = "split", "parts.npy"  # of one on disk: a folder, and a file in it
-NAMES = [part.name.lower() for part in Part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +111,14 @@ class Split:
 
     def learnable(self, *, refit: bool) -> Interactions:
         """The rows to fit on: training, and with ``refit`` all that validation held back."""
-        return self._rows(*_learnable(refit=refit))
+        return self._rows(*learnable(refit=refit))
 
     def task(
         self,
         part: Literal["validation", "test"],
         *,
         candidates: Literal["train", "catalogue"] = "train",
+        most_users: int | None = None,
     ) -> Task:
         """What is asked of a recommender that learnt from all rows before this part.
 
@@ -128,14 +128,25 @@ class Split:
         part), and held-out rows of other items, or of users without history, are dropped.
         ``"catalogue"`` allows every item and drops neither. An item that the user already has is
         no truth in either case.
+
+        Args:
+            part: what is held out.
+            candidates: what may be recommended.
+            most_users: ask no more than so many of the users with rows in this part, at even
+                distances in the order of their numbers; only their rows are read. None: all.
         """
         known = {Part.TRAIN, Part.VALIDATION_HISTORY}
         if part == "test":
             known |= {Part.VALIDATION, Part.TEST_HISTORY}
         everything = candidates == "catalogue"
+        history, asked = self._rows(*known), self.test if part == "test" else self.validation
+        users = np.flatnonzero(asked.user_counts())
+        if most_users is not None and len(users) > most_users:
+            users = users[np.arange(most_users) * len(users) // most_users]
+            history, asked = history.of_users(users), asked.of_users(users)
         return Task.of(
-            self._rows(*known),
-            self.test if part == "test" else self.validation,
+            history,
+            asked,
             np.ones(self.log.n_items, np.bool_) if everything else self._candidates(part),
             new_users=everything,
         )
@@ -178,7 +189,9 @@ class Split:
         item_parts = np.full(log.n_items, Part.TRAIN, dtype=np.int8)
         for name, numbers in about["cold_item_numbers"].items():
             item_parts[np.array(numbers, dtype=np.int64)] = Part[name.upper()]
-        return cls(about["protocol"], log, _numbers(table["part"]), item_parts, dataset.time_kind)
+        return cls(
+            about["protocol"], log, parts_named(table["part"]), item_parts, dataset.time_kind
+        )
 
     @classmethod
     def _load_mapped(cls, folder: Path, about: dict[str, Any], dataset: Dataset) -> Self:
@@ -253,26 +266,6 @@ def split(
     return result
 
 
-def learnable_rows(parts: Any, *, refit: bool) -> NDArray[np.bool_]:
-    """Which of the rows of ``split.parquet``, by their column of names, are fitted on, ``(n,)``."""
-    return np.isin(_numbers(parts), _learnable(refit=refit))
-
-
-def _learnable(*, refit: bool) -> tuple[Part, ...]:
-    return (Part.TRAIN, Part.VALIDATION, Part.VALIDATION_HISTORY) if refit else (Part.TRAIN,)
-
-
-def _numbers(names: Any) -> Parts:
-    """The `Part` of each name in an Arrow column."""
-    numbers: Parts = pc.index_in(names, pa.array(NAMES)).to_numpy().astype(np.int8)
-    return numbers
-
-
-def ties_of(protocol: str) -> Literal["item", "row"]:
-    """What tells rows of equal time apart under a protocol."""
-    return "row" if protocol == "leave-last-out" else "item"
-
-
 def _cut(
     dataset: Dataset,
     log: Interactions,
@@ -289,7 +282,7 @@ def _cut(
         case "leave-last-out":
             parts = protocols.leave_last_out(log)
         case "global-time":
-            protocols.check_moments(dataset.time_kind)
+            check_moments(dataset.time_kind)
             parts = protocols.global_time(log, *fractions, *folds)
         case "random":
             parts = protocols.random_rows(log, *fractions, seed)
@@ -299,18 +292,7 @@ def _cut(
         case "cold-users":
             parts = protocols.cold_users(log, *fractions, seed)
         case "column" | "files":
-            parts = protocols.given(log, _labels(dataset, protocol, log), fractions[1])
+            parts = protocols.given(
+                log, protocols.labels_of(log, dataset.labels, dataset.log.rows), fractions[1]
+            )
     return parts, item_parts
-
-
-def _labels(dataset: Dataset, protocol: Protocol, log: Interactions) -> NDArray[Any]:
-    """The data set's label of each row of ``log``, which is its log in another order."""
-    if dataset.labels is None:
-        raise ConfigError(
-            f"split: protocol {protocol!r} needs a data set whose rows are labelled; "
-            "read it with the [split] section that names the column or the files"
-        )
-    by_row = np.argsort(dataset.log.rows)
-    places = by_row[np.searchsorted(dataset.log.rows, log.rows, sorter=by_row)]
-    labels: NDArray[Any] = dataset.labels[places]
-    return labels

@@ -13,24 +13,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys.data.arrow import read_parquet
-from recsys.data.dataset import ABOUT as DATASET
-from recsys.data.dataset import (
-    INTERACTIONS,
-    LOG_COLUMNS,
-    USERS,
-    Counts,
-    Dataset,
-    load_items,
-)
+from recsys.data.dataset import Counts, Dataset
+from recsys.data.dataset_files import ABOUT as DATASET
+from recsys.data.dataset_files import INTERACTIONS, LOG, LOG_COLUMNS, USERS, load_items
 from recsys.data.ids import UserIds
 from recsys.data.interactions import Interactions
-from recsys.data.splits import ABOUT, ROWS, learnable_rows, ties_of
+from recsys.data.mapped import LOG_KINDS, load_log
+from recsys.data.parts import learnable_rows, ties_of
+from recsys.data.splits import ABOUT, MAPPED, ROWS
+from recsys.data.stored_parts import StoredParts
 from recsys.errors import ArtifactError, DataError
 from recsys.files import read_json
 
 __all__ = ["StoredLog", "dataset_without_log"]
-
-KINDS = (np.int32, np.int32, np.int64, np.float32, np.int64)  # of LOG_COLUMNS
 
 
 def dataset_without_log(folder: Path) -> Dataset:
@@ -42,7 +37,7 @@ def dataset_without_log(folder: Path) -> Dataset:
     about = read_json(folder / DATASET)
     user_ids = read_parquet(folder / USERS, columns=("user_id",)).column(0).to_numpy()
     item_ids, catalogue_rows, items = load_items(folder)
-    none = {name: np.array([], kind) for name, kind in zip(LOG_COLUMNS, KINDS, strict=True)}
+    none = {name: np.array([], kind) for name, kind in LOG_KINDS.items()}
     try:
         return Dataset(
             UserIds(user_ids),
@@ -63,7 +58,7 @@ def dataset_without_log(folder: Path) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class StoredLog:
-    """What ``prepare`` wrote, row group by row group; rows lie by user.
+    """What ``prepare`` wrote, row group by row group, or mapped; rows lie by user.
 
     Attributes:
         folder: with ``interactions.parquet``, and ``split.parquet`` where it is asked for.
@@ -87,7 +82,8 @@ class StoredLog:
     def of(self, users: NDArray[np.int32]) -> Interactions:
         """Return the rows of some users, by user, in numbers of the whole data set.
 
-        Memory is bounded by a row group (a million rows) and what is returned.
+        Memory is bounded by a row group (a million rows) and what is returned; of a log that was
+        prepared with ``storage = "disk"``, by what is returned.
 
         Args:
             users: numbers ``(u,)`` in any order.
@@ -95,6 +91,8 @@ class StoredLog:
         Raises:
             ArtifactError: a file is missing or damaged, or they do not belong together.
         """
+        if self._mapped is not None:
+            return self._mapped.of_users(users)
         wanted = np.zeros(self.n_users, dtype=np.bool_)
         wanted[users] = True
         rows = self._log.schema_arrow.empty_table().select(LOG_COLUMNS)
@@ -139,6 +137,17 @@ class StoredLog:
         inside = np.searchsorted(asked, last, "right") > np.searchsorted(asked, first)
         found: list[int] = np.flatnonzero(inside).tolist()
         return found
+
+    @cached_property
+    def _mapped(self) -> Interactions | None:
+        """The rows as arrays on disk, where `recsys.data.disk` wrote them."""
+        about, size = read_json(self.folder / DATASET), (self.n_users, self.n_items)
+        if not about.get("mapped"):
+            return None
+        if self.which == "all":
+            return load_log(self.folder / LOG, about["counts"]["kept"], *size)
+        sizes = read_json(self.folder / ABOUT)["sizes"]
+        return StoredParts(self.folder / MAPPED, sizes, *size).named(self.which)
 
     @cached_property
     def _log(self) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.data.interactions import Interactions
 from recsys.data.mapped import LOG_KINDS, load_log
-from recsys.data.protocols import Part
+from recsys.data.parts import Part
 
 __all__ = ["STORED", "StoredParts"]
 

@@ -10,7 +10,7 @@ from platform import python_version
 
 from recsys import __version__
 from recsys.config_file import to_toml
-from recsys.data import dataset as data_files
+from recsys.data import dataset_files as data_files
 from recsys.errors import ArtifactError, ConfigError, RecsysError
 from recsys.files import atomic_folder, digest_files, digest_json, remove_folder, write_json
 from recsys.recommenders.recommender import Recommender
@@ -32,7 +32,6 @@ __all__ = ["as_bundle", "make_bundle"]
 
 DATA = (
     data_files.ABOUT,
-    data_files.INTERACTIONS,
     data_files.USERS,
     data_files.ITEMS,
     data_files.REJECTED,
@@ -113,7 +112,7 @@ def _counts(recommender: Recommender) -> dict[str, int]:
 def _parts(run: Run) -> Iterator[tuple[Path, str]]:
     """The files, each with its name in the bundle."""
     ranking = RANKING.format(run.seeds[0])
-    names = [f"data/{name}" for name in DATA]
+    names = [f"data/{name}" for name in (*DATA, *data_files.log_files(run.folder("data")))]
     names += [f"towers/{name}" for name in TOWERS if (run.folder("towers") / name).is_file()]
     names += [f"report/{METRICS_FILE}", f"report/{TRUTH}", ranking]
     for part in ("content", "index"):

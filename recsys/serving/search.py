@@ -17,7 +17,7 @@ from recsys.content.saved import load_blocks
 from recsys.content.search import nearest
 from recsys.content.shared_space import query_encoder
 from recsys.content.store import VectorStore
-from recsys.data.dataset import load_items
+from recsys.data.dataset_files import load_items
 from recsys.errors import ArtifactError, DataError
 from recsys.serving.bundle import ENCODERS
 from recsys.serving.changes import ItemRows

@@ -15,8 +15,9 @@ from recsys.data.disk.judge import Groups
 from recsys.data.disk.pieces import in_order
 from recsys.data.interactions import Interactions
 from recsys.data.mapped import LOG_KINDS, ArrayWriter, LogWriter, log_writer
-from recsys.data.protocols import Parts
-from recsys.data.splits import ABOUT, MAPPED, PARTS, ties_of
+from recsys.data.moments import check_moments, moments_of
+from recsys.data.parts import Parts, ties_of
+from recsys.data.splits import ABOUT, MAPPED, PARTS
 from recsys.data.stored_parts import STORED
 from recsys.errors import ConfigError
 from recsys.files import remove_folder, write_json
@@ -66,13 +67,13 @@ def cutter(groups: Groups, n: int, config: SplitConfig) -> Cut:
         case "leave-last-out":
             return protocols.leave_last_out
         case "global-time":
-            protocols.check_moments(groups.time_kind)
+            check_moments(groups.time_kind)
 
             def times() -> Iterator[NDArray[np.int64]]:
                 for number in range(len(groups)):
                     yield groups.pieces.get(number)["time"]
 
-            moments = protocols.moments_of(
+            moments = moments_of(
                 n,
                 lambda place: nth_smallest(times, place),
                 lambda moment: sum(int((block < moment).sum()) for block in times()),
@@ -125,7 +126,7 @@ def write_arrays(
     by_item = ties_of(config.protocol) == "item"
     log_folder, folder = folders
 
-    def work(number: int) -> tuple[Columns, Columns, Parts, bool]:
+    def work(number: int) -> _Written:
         return _cut_group(groups.pieces.get(number), numbers, cut, by_item=by_item)
 
     reordered = False
@@ -138,17 +139,16 @@ def write_arrays(
         }
         parts_file = ArrayWriter((folder / MAPPED / PARTS).open("w+b"), np.int8)
         stack.callback(parts_file.close)
-        for rows, ordered, parts, changed in in_order(work, range(len(groups))):
-            reordered |= changed
-            whole.add(rows)
-            again.add(ordered)
-            parts_file.add(parts)
-            for name, kept in STORED.items():
-                which = np.isin(parts, list(kept))
-                stored[name].add({column: ordered[column][which] for column in ordered})
+        for done in in_order(work, range(len(groups))):
+            reordered |= done.ordered is not done.rows
+            whole.add(done.rows)
+            again.add(done.ordered)
+            parts_file.add(done.parts)
+            for name, rows in done.stored.items():
+                stored[name].add(rows)
     if not reordered:
         remove_folder(folder / MAPPED / "log")  # it is the data set's
-    about = {
+    about: dict[str, Any] = {
         "protocol": config.protocol,
         "cold_item_numbers": {"validation": [], "test": []},
         "rows": whole.n,
@@ -158,10 +158,17 @@ def write_arrays(
     write_json(folder / ABOUT, about)
 
 
-def _cut_group(
-    rows: NDArray[Any], numbers: Numbers, cut: Cut, *, by_item: bool
-) -> tuple[Columns, Columns, Parts, bool]:
-    """The rows of a group, the same as the split orders them, their parts, and if that differs."""
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What is written of a group: its rows, the same in the order of the split, and its parts."""
+
+    rows: Columns
+    ordered: Columns
+    parts: Parts
+    stored: dict[str, Columns]
+
+
+def _cut_group(rows: NDArray[Any], numbers: Numbers, cut: Cut, *, by_item: bool) -> _Written:
     columns = {
         "users": numbers.users[rows["user"]],
         "items": numbers.items[rows["item"]],
@@ -171,12 +178,14 @@ def _cut_group(
     }
     if "weight" in (rows.dtype.names or ()):
         columns["weights"] = rows["weight"].astype(LOG_KINDS["weights"])
-    ordered, changed = columns, False
-    if by_item:
-        order = _by_item(columns)
-        changed = order is not None
-        ordered = {name: values[order] for name, values in columns.items()} if changed else columns
-    return columns, ordered, _parts_of(ordered, numbers, cut), changed
+    order, ordered = _by_item(columns) if by_item else None, columns
+    if order is not None:
+        ordered = {name: values.take(order) for name, values in columns.items()}
+    parts, stored = _parts_of(ordered, numbers, cut), {}
+    for name, kept in STORED.items():
+        places = np.flatnonzero(np.isin(parts, list(kept)))
+        stored[name] = {column: values.take(places) for column, values in ordered.items()}
+    return _Written(columns, ordered, parts, stored)
 
 
 def _parts_of(columns: Columns, numbers: Numbers, cut: Cut) -> Parts:
@@ -199,4 +208,3 @@ def _by_item(columns: Columns) -> NDArray[np.int64] | None:
     several = np.flatnonzero(np.append(same, False) | np.append(False, same))
     order[several] = several[np.lexsort((several, columns["items"][several], runs[several]))]
     return None if bool((order == np.arange(len(order))).all()) else order
-

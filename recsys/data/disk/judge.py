@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,7 @@ class Reasons:
         self.pieces, self.span = Pieces(folder, OUT), span
         self.names: list[str] = []
         self.counts: list[int] = []
+        self._sorted: dict[int, NDArray[Any]] = {}  # the pieces that were asked for last
 
     def add(self, reason: str, rows: NDArray[np.int64]) -> None:
         """Reject rows by their numbers ``(n,)``."""
@@ -92,9 +93,15 @@ class Reasons:
     def between(self, first: int, stop: int) -> NDArray[Any]:
         """What is rejected of the rows from ``first`` up to ``stop``, in order, as `OUT`."""
         numbers = range(first // self.span, (stop - 1) // self.span + 1)
-        found = np.concatenate([self.pieces.get(number) for number in numbers])
-        found = found[(found["row"] >= first) & (found["row"] < stop)]
-        return found[np.argsort(found["row"])]
+        held = self._sorted
+        self._sorted = {n: held[n] if n in held else self._piece(n) for n in numbers}
+        found = np.concatenate(list(self._sorted.values()))
+        start, end = np.searchsorted(found["row"], [first, stop])
+        return found[start:end]
+
+    def _piece(self, number: int) -> NDArray[Any]:
+        records = self.pieces.get(number)
+        return records.take(np.argsort(records["row"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,14 +174,16 @@ def group(
         weights = read_weights(block, config.weight, verdicts)
         kept = np.flatnonzero(verdicts.kept)
         rows = np.empty(len(kept), kind)
-        columns = {"user": users, "item": items, "time": times, "row": block.rows}
-        for name, values in (columns | {"weight": weights}).items():
+        columns: dict[str, NDArray[Any]] = {"user": users, "item": items}
+        columns |= {"time": times, "weight": weights, "row": block.rows}
+        for name, values in columns.items():
             if name in (kind.names or ()):
                 rows[name] = values[kept]
         rejected = [(r, block.rows[where]) for r, where in verdicts.by_reason().items()]
         return _Judged(group_of[users[kept]], rows, rejected, time_kind)
 
-    pieces, time_kind = Pieces(folder, kind), cast(TimeKind, "row")
+    pieces = Pieces(folder, kind)
+    time_kind: TimeKind = "row"
     columns = _columns(config)
     printed = [name for name in columns if name != config.weight]
     for judged in in_order(judge, log.blocks(columns, as_they_print=printed)):

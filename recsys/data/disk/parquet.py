@@ -11,8 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys.data.arrow import all_whole, as_text
@@ -157,9 +155,7 @@ class ParquetLog:
         with open_parquet(path) as opened:
             if columns:
                 yield from (
-                    batch
-                    for batch in opened.iter_batches(rows, columns=columns)
-                    if batch.num_rows
+                    batch for batch in opened.iter_batches(rows, columns=columns) if batch.num_rows
                 )
                 return
             for start in range(0, opened.metadata.num_rows, rows):  # the file has none of them

@@ -1,8 +1,8 @@
-"""Rows in files by a number, for an order that memory does not hold; and work in several threads."""
+"""Rows in files by a number, for an order that memory does not hold; and work in threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ class Pieces:
     def add(self, numbers: NDArray[Any], records: NDArray[Any]) -> None:
         """Put records ``(n,)`` behind those of their numbers ``(n,)``, at least 0."""
         order = np.argsort(numbers, kind="stable")
-        numbers, records = numbers[order], records[order]
+        numbers, records = numbers[order], records.take(order)  # several times as fast as [order]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True):
             with self._path(int(numbers[start])).open("ab") as file:
@@ -56,7 +56,7 @@ class Pieces:
 def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """Work on items in threads; yield what comes of them in their order. Few are held at a time."""
     with ThreadPoolExecutor(THREADS) as pool:
-        waiting = deque(())  # type: deque[Any]
+        waiting: deque[Future[Made]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > THREADS:

@@ -18,7 +18,8 @@ from recsys.config import DataConfig, SplitConfig
 from recsys.data.arrow import first_rows, to_frame
 from recsys.data.attributes import Attributes, align, read_attributes
 from recsys.data.clean import check_askable
-from recsys.data.dataset import LOG, REJECTED, SHOWN, Dataset
+from recsys.data.dataset import Dataset
+from recsys.data.dataset_files import LOG, REJECTED, SHOWN
 from recsys.data.disk.cut import CAN_CUT, Numbers, cutter, write_arrays
 from recsys.data.disk.judge import GROUP_ROWS, Groups, Looked, Reasons, group
 from recsys.data.disk.parquet import BLOCK_ROWS, ParquetLog, rows_of_parquet

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -14,10 +13,13 @@ from recsys.data.arrow import all_whole, as_text, from_frame, to_frame
 from recsys.data.clean import OWN_COLUMNS
 from recsys.data.disk.judge import Reasons
 from recsys.data.disk.parquet import ParquetLog
+from recsys.data.disk.pieces import in_order
 from recsys.data.read import Table
 from recsys.files import atomic_file
 
 __all__ = ["write_rejected"]
+
+Rejected = tuple[Table, NDArray[np.int16]]  # rows of a block, and the numbers of their reasons
 
 ROWS = 1 << 16  # that are read at a time: of all columns, which may be long texts
 
@@ -35,19 +37,24 @@ def write_rejected(path: Path, log: ParquetLog, reasons: Reasons) -> dict[str, i
             for name in floats:
                 whole[name] = whole[name] and all_whole(block.column(name, ""))
     first: dict[int, int] = {}  # reason -> the row that it comes with first
-    schema = _printed(log, _nothing(log), np.empty(0, np.int16), reasons, whole).schema
+    empty = _printed(log, _nothing(log), np.empty(0, np.int16), reasons, whole)
+    schema = from_frame(to_frame(empty)).schema  # the types of a data set that is saved
+
+    def work(rejected: Rejected) -> tuple[dict[int, int], Any]:
+        block, why = rejected
+        numbers, places = np.unique(why, return_index=True)
+        seen = dict(zip(numbers.tolist(), block.rows[places].tolist(), strict=True))
+        return seen, _printed(log, block, why, reasons, whole).cast(schema)
+
     with atomic_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as out:
-        for block, why in _rejected(log, log.columns, reasons):
-            for number, place in zip(*np.unique(why, return_index=True), strict=True):
-                first.setdefault(int(number), int(block.rows[place]))
-            out.write_table(_printed(log, block, why, reasons, whole).cast(schema))
+        for seen, printed in in_order(work, _rejected(log, log.columns, reasons)):
+            first = seen | first
+            out.write_table(printed)
     order = sorted(first, key=lambda number: (-reasons.counts[number], first[number]))
     return {reasons.names[number]: reasons.counts[number] for number in order}
 
 
-def _rejected(
-    log: ParquetLog, columns: Any, reasons: Reasons
-) -> Iterator[tuple[Table, NDArray[np.int16]]]:
+def _rejected(log: ParquetLog, columns: Any, reasons: Reasons) -> Iterator[Rejected]:
     """The rejected rows of each block, and the numbers of their reasons."""
     if not any(reasons.counts):
         return
@@ -85,4 +92,4 @@ def _printed(
         text = as_text(block.column(name, ""), whole=whole.get(name))
         columns[f"{name} (log)" if name in OWN_COLUMNS else name] = text
     columns["line"] = pa.nulls(len(block.rows), pa.string())
-    return from_frame(to_frame(pa.table(columns)))
+    return pa.table(columns)

@@ -85,18 +85,16 @@ def by_user_and_time(rows: NDArray[Any]) -> NDArray[np.int64]:
     return np.lexsort((rows["time"], users))
 
 
-def _settle(
-    rows: NDArray[Any], config: DataConfig, n_items: int
-) -> tuple[NDArray[Any], Gone]:
+def _settle(rows: NDArray[Any], config: DataConfig, n_items: int) -> tuple[NDArray[Any], Gone]:
     """The rows of a group that stay before anything is counted, and the others."""
-    rows = rows[by_user_and_time(rows)]
+    rows = rows.take(by_user_and_time(rows))
     if not len(rows):
         return rows, []
     rows, gone = _one_of_each(rows, config.duplicates, n_items)
     if config.positive_from is not None:
         light = rows["weight"] < config.positive_from
         gone.append((too_light(config.positive_from), rows["row"][light]))
-        rows = rows[~light]
+        rows = rows.compress(~light)
     return rows, gone
 
 
@@ -115,7 +113,7 @@ def _one_of_each(
         rows["weight"][order[ends]] = np.add.reduceat(rows["weight"][order], starts)
     kept = np.zeros(len(rows), dtype=np.bool_)
     kept[order[starts if rule == "first" else ends]] = True
-    return rows[kept], [(DUPLICATE, rows["row"][~kept])]
+    return rows.compress(kept), [(DUPLICATE, rows["row"][~kept])]
 
 
 def _cut(
@@ -160,4 +158,4 @@ def _reject(
         reasons.add(reason, rows["row"][out])
         users -= np.bincount(rows["user"][out], minlength=len(users))
         items -= np.bincount(rows["item"][out], minlength=len(items))
-        groups.pieces.put(number, rows[~out])
+        groups.pieces.put(number, rows.compress(~out))

@@ -107,9 +107,12 @@ class Ids:
     def numbers(self, column: Any) -> NDArray[np.int32]:
         """The number of each of a block's ids, int32 ``(n,)``; -1 where it is empty."""
         ids = cleaned(column)
+        numbers: NDArray[np.int32]
         if self.values.dtype == object:
             places = pc.index_in(ids, self._index)
-            return pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+            numbers = pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+            return numbers
         there = ids.is_valid().to_numpy(zero_copy_only=False)
         found = self._index.get_indexer(pc.fill_null(ids, 0).to_numpy())
-        return np.where(there, found, -1).astype(np.int32)
+        numbers = np.where(there, found, -1).astype(np.int32)
+        return numbers
