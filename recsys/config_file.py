@@ -21,6 +21,7 @@ __all__ = ["load_config", "make_config", "to_toml"]
 PATHS = {
     "data": ("interactions", "items", "users", "path"),
     "split": ("train", "validation", "test"),
+    "training": ("teacher",),
     "update": ("start",),
 }
 NAMED: dict[str, type[BaseModel]] = {"content": ContentConfig, "users": AttributeConfig}

@@ -33,6 +33,7 @@ from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
 from recsys.training.checkpoint import load_checkpoint, save_checkpoint
+from recsys.training.distill import Teacher
 from recsys.training.loop import EpochReport, Learner, Place, train
 from recsys.training.negatives import Miner
 from recsys.training.workers import Workers
@@ -116,6 +117,7 @@ class Epochs:
         on_epoch: OnEpoch | None = None,
         start: WarmStart | None = None,
         workers: Workers | None = None,
+        teacher: TwoTower | None = None,
     ) -> None:
         """See `recsys.fitting.fit_towers`; a checkpoint that is there is gone on from."""
         self.split, self.shape, self.training = split, shape, training
@@ -124,6 +126,7 @@ class Epochs:
         self.train = train if start is None else start.train
         self.checkpoints = checkpoints
         self.device = pick_device(training.device, self.workers.local_rank)
+        self.teacher = None if teacher is None else Teacher.of(teacher.to(self.device), training)
         self.miner = partial(_nearest, training.hard_pool)
         self.history = History()
         self.saved, self.cost = time.monotonic(), 0.0  # seconds: when, and how long it took
@@ -154,7 +157,7 @@ class Epochs:
         if self.start is not None:
             towers.items.encode_anew(self.training.precision)  # by the encoders that learnt before
         self.workers.start_alike(list(towers.parameters()))
-        learner = Learner(towers, self.training)
+        learner = Learner(towers, self.training, self.teacher)
         if self.checkpoints.folder is not None:
             learner.diverged = self.checkpoints.folder.with_name("diverged")
         return learner

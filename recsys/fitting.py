@@ -35,6 +35,7 @@ from recsys.errors import ConfigError
 from recsys.index.index import build_index, check_recall
 from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
+from recsys.towers.narrowed import narrowed
 from recsys.towers.two_tower import TwoTower
 from recsys.training.newcomers import fit_newcomers
 from recsys.training.workers import Workers
@@ -120,17 +121,18 @@ def fit(
         newcomers=newcomers or NewcomersConfig(),
     )
     learnt, index = split.learnable(refit=refit), index or IndexConfig()
+    served = narrowed(fitted.towers, index.dim)
     asked = np.random.default_rng(seed).permutation(np.unique(learnt.users))[:ASKED]
     histories = learnt.histories().take(asked)
     built = build_index(
-        fitted.towers.item_vectors(),
+        served.item_vectors(),
         index,
         ids_digest=dataset.item_ids.digest,
-        askers=fitted.towers.user_vectors(asked, histories),
+        askers=served.user_vectors(asked, histories),
         exclude=histories,
     )
     check_recall(built, index)
-    return Recommender.of(TwoTowerRanker(fitted.towers, built), dataset, attributes=attributes)
+    return Recommender.of(TwoTowerRanker(served, built), dataset, attributes=attributes)
 
 
 def fit_towers(
@@ -148,6 +150,7 @@ def fit_towers(
     start: WarmStart | None = None,
     newcomers: NewcomersConfig | None = None,
     workers: Workers | None = None,
+    teacher: TwoTower | None = None,
 ) -> Fitted:
     """Choose the number of epochs on validation, then (``refit``) train on train + validation.
 
@@ -168,6 +171,8 @@ def fit_towers(
         newcomers: how items without interactions are placed, once the towers are trained; None:
             where the item tower puts their content.
         workers: who shares the work; only what the first of them returns is finished.
+        teacher: trained towers that are learnt from as well (`recsys.training.distill`); they must
+            not have seen the validation part.
 
     Raises:
         TrainingDiverged: a loss is not finite.
@@ -184,6 +189,7 @@ def fit_towers(
         on_epoch=on_epoch,
         start=start,
         workers=workers,
+        teacher=teacher,
     )
     again = refit and len(split.validation) > 0
     if again and start is not None and not start.can_choose(split):

@@ -89,6 +89,12 @@ class Config(Section):
             raise ValueError("training.rating_weight needs ratings: data.weight = COLUMN")
         if self.recommend.rerank.vectors not in {"towers", *self.content}:
             raise ValueError('recommend.rerank.vectors: expected "towers" or a [content.NAME]')
+        widths = self.towers.widths
+        if self.index.dim is not None and self.index.dim not in widths:
+            raise ValueError(
+                f"index.dim = {self.index.dim}: expected towers.dim, or one of towers.nested: "
+                f"{', '.join(map(str, widths))}"
+            )
         if self.data.source is None and not self.data.interactions:
             if self.split.protocol != "files":
                 raise ValueError("[data] needs interactions = FILE or source = NAME")

@@ -41,6 +41,7 @@ class IndexConfig(Section):
     kind: Literal["annoy", "exact", "hnsw"] = "annoy"  # hnsw: by hnswlib, of the extra "hnsw"
     vectors: Literal["float32", "float16", "int8"] = "float32"  # how a number of them is stored;
     # the trees of annoy and the graph of hnsw have float32 of their own
+    dim: int | None = Field(default=None, ge=2)  # of vectors that are cut: one of towers.nested
     recall: float = Field(default=0.998, gt=0, le=1)  # of exact search's best, measured with users;
     # what is missed costs about as large a share of NDCG
     recall_k: int = Field(default=20, ge=1)  # so many best

@@ -15,6 +15,8 @@ class TowersConfig(Section):
     """The two towers; both end in unit vectors."""
 
     dim: int = Field(default=128, ge=2, le=4096)  # of a vector: all members together
+    nested: tuple[int, ...] = ()  # widths of which vectors must be good as well, when cut: one
+    # training for several index.dim, of whole vectors' members alike
     members: int = Field(default=2, ge=1)  # independent models side by side in a vector
     encoder: tuple[HistoryEncoder, ...] = ("means",)  # of the history: for all members, or each
     history: int = Field(default=100, ge=1)  # how many of the last items the user tower reads
@@ -57,6 +59,12 @@ class TowersConfig(Section):
                 f"dim = {self.dim} cannot be cut into members = {self.members} parts of equal "
                 "width, at least 2"
             )
+        for width in self.nested:
+            if width > self.dim or width % self.members or width < 2 * self.members:
+                raise ValueError(
+                    f"nested = {list(self.nested)}: expected multiples of members = {self.members} "
+                    f"from {2 * self.members} to dim = {self.dim}"
+                )
         if self.time_gaps and "transformer" not in self.encoder:
             raise ValueError(
                 f"time_gaps = true needs a transformer, got encoder = {list(self.encoder)}; the "
@@ -69,6 +77,11 @@ class TowersConfig(Section):
                 "members) evenly"
             )
         return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of vectors that are learnt from: the whole, and what it may be cut to; ascending."""
+        return tuple(sorted({*self.nested, self.dim}))
 
     @property
     def encoders(self) -> tuple[HistoryEncoder, ...]:

@@ -62,6 +62,11 @@ class TrainingConfig(Section):
     hard_pool: int = Field(default=100, ge=1)  # how many of the nearest
     calibration: float = Field(default=0.75, ge=0, le=1)  # of gbce; 0: binary cross entropy
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the softmax
+    teacher: Path | None = None  # the folder of a run whose towers are learnt from as well
+    distill_weight: float = Field(default=5.0, ge=0)  # of that beside the loss
+    distill_temperature: float = Field(
+        default=0.5, gt=0
+    )  # of the teacher's and the student's softmax: the lower, the more the teacher's best count
     device: str = "auto"  # "auto": CUDA where there is one, else the CPU
 
     @model_validator(mode="after")

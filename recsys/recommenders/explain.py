@@ -76,6 +76,11 @@ def explain(
     if k < 1:
         raise ConfigError(f"why: k = {k}, expected at least 1")
     towers = ranker.towers
+    if towers.dim != towers.config.dim:
+        raise ConfigError(
+            f"why: index.dim = {towers.dim} serves cut vectors, of which no shares are told; ask a "
+            "run without index.dim"
+        )
     (user,) = recommender.user_ids.numbers([user_id]).tolist()
     (item,) = recommender.item_ids.numbers([item_id]).tolist()
     if not ranker.scorable[item]:

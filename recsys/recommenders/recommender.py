@@ -70,8 +70,9 @@ class Recommender:
         run = Path(run)
         dataset = Dataset.load(run / "data")
         content = run / "content"
-        towers = load_towers(run / "towers", load_blocks(content), load_user_blocks(content))
         index = load_index(run / "index", ids_digest=dataset.item_ids.digest)
+        blocks, people = load_blocks(content), load_user_blocks(content)
+        towers = load_towers(run / "towers", blocks, people, dim=index.config.dim)
         attributes = UserAttributes.load(content)
         ranker, config = TwoTowerRanker(towers, index), read_recommend(run)
         return cls.of(ranker, dataset, attributes=attributes, config=config)

@@ -258,7 +258,10 @@ def _towers(part: _Part, seed: int, served: str | None) -> Ranker:
     run = part.unrefit if served is None else part.run
     content = run.folder("content")
     towers = load_towers(
-        run.folder("towers", seed), load_blocks(content), load_user_blocks(content)
+        run.folder("towers", seed),
+        load_blocks(content),
+        load_user_blocks(content),
+        dim=run.config.index.dim,
     )
     if served is None:
         return TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()), part.name)

@@ -180,7 +180,7 @@ def _served(run: Run, dataset: Dataset) -> dict[int, TwoTowerRanker]:
     digest = dataset.item_ids.digest
     return {
         seed: TwoTowerRanker(
-            load_towers(run.folder("towers", seed), blocks, user_blocks),
+            load_towers(run.folder("towers", seed), blocks, user_blocks, dim=run.config.index.dim),
             load_index(run.folder("index", seed), ids_digest=digest),
         )
         for seed in run.seeds

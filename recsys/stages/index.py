@@ -55,7 +55,9 @@ class Asking:
         dataset, split = load_data(run)
         content = run.folder("content")
         blocks, user_blocks = load_blocks(content), load_user_blocks(content)
-        towers = load_towers(run.folder("towers", seed), blocks, user_blocks)
+        towers = load_towers(
+            run.folder("towers", seed), blocks, user_blocks, dim=run.config.index.dim
+        )
         learnt = split.learnable(refit=run.config.split.refit)
         asked = np.random.default_rng(0).permutation(np.unique(learnt.users))[:ASKED]
         histories = learnt.histories().take(asked)

@@ -181,7 +181,8 @@ def load_recommender(run: Run, *, log: bool = True) -> Recommender:
     else:
         dataset = dataset_without_log(run.folder("data"))
         known = dataset.log
-    towers = load_towers(run.folder("towers"), load_blocks(content), load_user_blocks(content))
+    blocks, people = load_blocks(content), load_user_blocks(content)
+    towers = load_towers(run.folder("towers"), blocks, people, dim=run.config.index.dim)
     index = load_index(run.folder("index"), ids_digest=dataset.item_ids.digest)
     attributes = UserAttributes.load(content)
     return Recommender.of(

@@ -80,7 +80,7 @@ def rerank_weights(
     for seed in run.seeds:
         content = alone.folder("content")
         blocks, users = load_blocks(content), load_user_blocks(content)
-        towers = load_towers(alone.folder("towers", seed), blocks, users)
+        towers = load_towers(alone.folder("towers", seed), blocks, users, dim=config.index.dim)
         rankers[seed] = TwoTowerRanker(towers, ExactIndex.build(towers.item_vectors()))
     aspects = aspects_of(alone, dataset, parts.train, MEASURED)
     rows = rerank_rows(config, dataset, parts.train, task, rankers, wanted, aspects)

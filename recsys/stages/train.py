@@ -18,6 +18,7 @@ from recsys.stages.embed import catalogue_of, embed_stage, vector_store
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, inputs_of
+from recsys.stages.teacher import load_teacher, teacher_files
 from recsys.stages.update import load_start, start_files, update_facts
 from recsys.towers.grow import Blocks
 from recsys.towers.saved import save_towers
@@ -55,6 +56,7 @@ def train_stage(run: Run, seed: int) -> Stage:
             start=start,
             newcomers=config.newcomers,
             workers=run.workers,
+            teacher=load_teacher(run, seed),
         )
         return found, start, split
 
@@ -70,7 +72,10 @@ def train_stage(run: Run, seed: int) -> Stage:
         for leftover in checkpoint.parent.glob(f".*{checkpoint.name.lstrip('.')}*"):
             remove_folder(leftover)
         best = found.scores.get(found.epochs)
-        facts = {"seed": seed, "epochs": found.epochs, "validation_ndcg@10": best}
+        facts: dict[str, Any] = {"seed": seed, "epochs": found.epochs}
+        facts["validation_ndcg@10"] = best
+        if config.training.teacher is not None:
+            facts["teacher"] = str(config.training.teacher)
         if start is None:
             return facts
         return facts | {"update": update_facts(run, start, found.towers, split)}
@@ -80,7 +85,7 @@ def train_stage(run: Run, seed: int) -> Stage:
         folder=run.folder("towers", seed),
         settings={
             "towers": config.towers.model_dump(mode="json"),
-            "training": training.model_dump(mode="json", exclude=CHANGE_NOTHING),
+            "training": training.model_dump(mode="json", exclude={"teacher", *CHANGE_NOTHING}),
             "newcomers": config.newcomers.model_dump(mode="json"),
             "refit": config.split.refit,
             "seed": seed,
@@ -88,7 +93,7 @@ def train_stage(run: Run, seed: int) -> Stage:
         | ({"replay": config.update.replay} if updates else {})
         | ({"finetune": tuned} if (tuned := _finetune(run)) else {}),
         reads=(prepare_stage(run), embed_stage(run)),
-        files=start_files(run, seed),
+        files=(*start_files(run, seed), *teacher_files(run, seed)),
         work=work,
         join=join,
     )

@@ -175,18 +175,29 @@ class Newcomers(nn.Module):
             counts: rows of each item, ``(n_items,)``.
         """
         device = self.known.device
-        targets = to_device(np.hstack([factors.items[anchors], vectors[anchors]]), device)
         self.anchors.copy_(to_device(anchors, device))
-        self.centre.copy_(targets.mean(dim=0))
-        self.coefficients.copy_(
-            self.kernel.coefficients(self.standard(self.anchors), targets - self.centre)
-        )
+        self.fit(to_device(np.hstack([factors.items[anchors], vectors[anchors]]), device))
         self.steps.copy_(to_device(factors.steps, device))
         rows = to_device(counts.astype(np.float32), device)
         self.prior.copy_(rows @ self.steps / rows.sum())
-        placed = self.places(torch.arange(len(self.known), device=device))
+
+    @torch.no_grad()
+    def fit(self, targets: Tensor) -> None:
+        """Fit the regressions to the factors and vectors ``(m, r + d)`` of the anchors."""
+        self.centre = targets.mean(dim=0)
+        anchors = self.standard(self.anchors)
+        self.coefficients = self.kernel.coefficients(anchors, targets - self.centre)
+        placed = self.places(torch.arange(len(self.known), device=targets.device))
         lengths = [part.norm(dim=1).max() for part in placed]
-        self.longest.copy_(torch.stack(lengths).clamp_min(1e-6))
+        self.longest = torch.stack(lengths).clamp_min(1e-6)
+
+    @torch.no_grad()
+    def targets(self) -> Tensor:
+        """What the regressions were fitted to, ``(m, r + d)``."""
+        anchors = self.standard(self.anchors)
+        noise = self.kernel.log_noise.exp()
+        placed: Tensor = self.kernel(anchors, anchors) @ self.coefficients
+        return self.centre + placed + noise * self.coefficients
 
     @torch.no_grad()
     def places(self, items: Tensor) -> tuple[Tensor, Tensor]:

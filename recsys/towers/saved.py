@@ -13,6 +13,7 @@ from recsys.config import TowersConfig
 from recsys.content.encoder import ContentBlock
 from recsys.errors import ArtifactError
 from recsys.files import read_json, write_json
+from recsys.towers.narrowed import narrowed
 from recsys.towers.newcomers import Newcomers
 from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
@@ -36,6 +37,8 @@ def save_towers(towers: TwoTower, folder: Path) -> None:
         "ratings": towers.ratings is not None,
         "newcomers": None if towers.newcomers is None else towers.newcomers.shape,
     }
+    if towers.dim != towers.config.dim:
+        shape["dim"] = towers.dim
     weights = {name: plain(weight) for name, weight in towers.state_dict().items()}
     tuned = {name: weights.pop(name) for name in list(weights) if _is_tuned(name)}
     if tuned:
@@ -46,14 +49,25 @@ def save_towers(towers: TwoTower, folder: Path) -> None:
 
 
 def load_towers(
-    folder: Path, blocks: Sequence[ContentBlock], user_blocks: Sequence[ContentBlock] = ()
+    folder: Path,
+    blocks: Sequence[ContentBlock],
+    user_blocks: Sequence[ContentBlock] = (),
+    *,
+    dim: int | None = None,
 ) -> TwoTower:
     """Read towers, and hand them the content and the users' attributes they were trained with.
 
     Content whose encoder learnt is replaced by what it made of all items at the end.
 
+    Args:
+        folder: that holds them.
+        blocks: content of the items.
+        user_blocks: attributes of the users.
+        dim: ``index.dim``: what their vectors are cut to; None: as they were saved.
+
     Raises:
         ArtifactError: a file is missing or damaged, or the content is not what they know.
+        ConfigError: they cannot be cut so.
     """
     shape = read_json(folder / SHAPE)
     lacking = sorted(KEYS - shape.keys())
@@ -86,7 +100,8 @@ def load_towers(
     if shape["newcomers"] is not None:
         towers.newcomers = Newcomers(blocks, towers.items.known, **shape["newcomers"])
     load_weights(towers, folder / WEIGHTS)
-    return towers.eval()
+    towers.dim = shape.get("dim", towers.config.dim)
+    return narrowed(towers.eval(), dim)
 
 
 def load_tails(folder: Path) -> dict[str, Tensor]:

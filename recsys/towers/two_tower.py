@@ -15,6 +15,7 @@ from recsys.errors import ConfigError
 from recsys.towers.attributes import Known
 from recsys.towers.histories import Histories, Places
 from recsys.towers.item_tower import ItemTower, unit_vectors
+from recsys.towers.nested import beginnings
 from recsys.towers.newcomers import Newcomers
 from recsys.towers.rating import RatingBaseline, RatingHead
 from recsys.towers.some_items import SomeItems
@@ -84,6 +85,7 @@ class TwoTower(nn.Module):
         self.log_scale = nn.Parameter(scale, requires_grad=config.learn_temperature)
         self.register_buffer("average", torch.zeros(config.dim))
         self.newcomers: Newcomers | None = None  # learnt when the towers are
+        self.dim = config.dim  # of the vectors that are handed out; see `recsys.towers.narrowed`
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +109,7 @@ class TwoTower(nn.Module):
             return
         some = able[np.linspace(0, len(able) - 1, min(len(able), AVERAGED)).astype(np.int64)]
         nobody = np.full(len(some), -1, dtype=np.int32)
-        mean = torch.from_numpy(self._users_alone(nobody, histories.take(some))).mean(dim=0)
+        mean = torch.from_numpy(self._whole_users(nobody, histories.take(some))).mean(dim=0)
         self.average.copy_(unit_vectors(mean[None], self.config.members)[0])
 
     def queries(
@@ -142,9 +144,12 @@ class TwoTower(nn.Module):
         vectors = self.items_alone()
         return vectors if self.newcomers is None else self.newcomers.beside_items(vectors)
 
-    @torch.no_grad()
     def items_alone(self) -> NDArray[np.float32]:
         """Return where the item tower itself puts all items, unit vectors ``(n_items, d)``."""
+        return beginnings(self._whole_items(), self.config.members, self.dim)
+
+    @torch.no_grad()
+    def _whole_items(self) -> NDArray[np.float32]:
         self.eval()
         numbers = torch.arange(self.n_items, device=self.device)
         blocks = [self.items(block).float().cpu() for block in torch.split(numbers, BLOCK)]
@@ -164,13 +169,14 @@ class TwoTower(nn.Module):
             histories: of these users.
             attributes: of these users, ``b`` rows a block; None: what is on record of ``users``.
         """
-        vectors = self._users_alone(users, histories, attributes)
+        vectors = self._whole_users(users, histories, attributes)
+        vectors = beginnings(vectors, self.config.members, self.dim)
         if self.newcomers is None:
             return vectors
         return self.newcomers.beside_users(vectors, histories)
 
     @torch.no_grad()
-    def _users_alone(
+    def _whole_users(
         self,
         users: NDArray[np.int32],
         histories: Ragged,
@@ -219,7 +225,7 @@ class TwoTower(nn.Module):
         """
         if self.ratings is None:
             raise ConfigError("ratings: not learnt; train with training.rating_weight above 0")
-        queries, vectors = self._users_alone(users, histories), self.items_alone()
+        queries, vectors = self._whole_users(users, histories), self._whole_items()
         found = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)

@@ -7,7 +7,7 @@ stops by leaving the ``for``.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from recsys.device import generator_states, set_generator_states
 from recsys.errors import ConfigError, DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.distill import Teacher
 from recsys.training.diverged import Watch
 from recsys.training.negatives import Miner
 from recsys.training.objective import MinerOf, Objective
@@ -71,9 +72,13 @@ OnStep = Callable[[int, int, Callable[[], Place]], None]
 class Learner:
     """What training changes: towers, the optimisers' state, the epochs done, and the steps."""
 
-    def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh."""
-        self.towers = towers
+    def __init__(
+        self, towers: TwoTower, config: TrainingConfig, teacher: Teacher | None = None
+    ) -> None:
+        """Start afresh; a teacher is learnt from as well."""
+        if teacher is not None:
+            teacher.check(towers)
+        self.towers, self.teacher = towers, teacher
         self.epoch = 0
         self.place: Place | None = None  # in the middle of the epoch after that
         self.diverged: Path | None = None  # where a step that is not finite is written
@@ -131,7 +136,7 @@ def train(
     _check_workers(learner.towers, config, workers)
     towers, sequences = learner.towers, rows.histories()
     steps = steps_per_epoch(sequences, config, towers.config.history)
-    objective = Objective.of(rows, config, workers)
+    objective = replace(Objective.of(rows, config, workers), teacher=learner.teacher)
     watch = Watch(towers, learner.optimizers, config, workers, learner.diverged)
     for epoch in range(learner.epoch + 1, until + 1):
         mine = miner(towers.item_vectors()) if miner and config.hard_negatives else None

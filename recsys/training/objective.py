@@ -1,6 +1,5 @@
 """What a step of training makes small: the loss of a batch, against all items or a few."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
@@ -15,13 +14,14 @@ from recsys.data.interactions import Interactions
 from recsys.device import autocast, to_device
 from recsys.towers.full_softmax import Targets, drawn_softmax, full_softmax
 from recsys.towers.histories import Histories, Places
-from recsys.towers.item_tower import cut_members
 from recsys.towers.losses import sampled_loss
+from recsys.towers.nested import nested_parts
 from recsys.towers.rating import RatingHead
 from recsys.towers.some_items import SomeItems
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, target_weights
 from recsys.training.contrast import contrast_loss
+from recsys.training.distill import Teacher
 from recsys.training.negatives import (
     ItemSampler,
     Miner,
@@ -51,7 +51,7 @@ class _Negatives(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The loss of a batch as the configuration has it; mean over members.
+    """The loss of a batch as the configuration has it; mean over members and widths.
 
     Of a batch that is a part of a step it is the part's share of the step's loss: over all parts,
     wherever they are, shares and their gradients add up to those of the whole.
@@ -63,6 +63,7 @@ class Objective:
         shares: log of each item's share of the training rows, float32 ``(n_items,)``.
         n_known: items with training rows.
         workers: who else works on a step.
+        teacher: what is learnt from beside the log.
     """
 
     config: TrainingConfig
@@ -71,6 +72,7 @@ class Objective:
     shares: NDArray[np.float32]
     n_known: int
     workers: Workers = field(default_factory=Workers)
+    teacher: Teacher | None = None
 
     @classmethod
     def of(cls, rows: Interactions, config: TrainingConfig, workers: Workers | None = None) -> Self:
@@ -150,6 +152,11 @@ class Objective:
             loss = loss + config.rating_weight * _rating_loss(
                 towers.ratings, batch, queries, items, targets
             )
+        if self.teacher is not None:
+            with torch.no_grad(), autocast(towers.device, config.precision):
+                theirs = self.teacher.towers, batch, self.teacher.items
+                asking = queries, _queries(*theirs, every=config.prefixes == "all")
+            loss = loss + self.teacher.loss(towers, batch, asking, shared, targets, drawn)
         if config.contrast_weight:
             loss = loss + config.contrast_weight * contrast_loss(
                 towers, batch.people, batch.histories, items, random, precision=config.precision
@@ -205,7 +212,7 @@ class Objective:
         # An item that nobody could take yet is no negative: its content would be learnt to be bad.
         barred = (~towers.items.known).repeat(len(batch.users), 1)
         barred[taken.rows, taken.items] = True
-        asking, asked = _unit_parts(queries, towers), _unit_parts(items, towers)
+        asking, asked = (nested_parts(of, towers.config) for of in (queries, items))
         losses = [
             full_softmax(
                 of_queries,
@@ -218,7 +225,7 @@ class Objective:
                 able=towers.items.known,
                 dtype=_products(self.config),
             )
-            for of_queries, of_items in zip(asking.unbind(1), asked.unbind(1), strict=True)
+            for of_queries, of_items in zip(asking, asked, strict=True)
         ]
         return torch.stack(losses).mean()
 
@@ -264,14 +271,11 @@ class Objective:
     ) -> Tensor:
         """The loss against negatives; mean over members."""
         scale, groups = towers.log_scale.exp(), to_device(batch.rows, towers.device)
-        hard = torch.unflatten(
-            _unit_parts(items[drawn.hard.flatten()], towers), 0, tuple(drawn.hard.shape)
-        )
         members = zip(
-            _unit_parts(queries, towers).unbind(1),
-            _unit_parts(items[targets.items], towers).unbind(1),
-            _unit_parts(shared, towers).unbind(1),
-            hard.unbind(2),
+            nested_parts(queries, towers.config),
+            nested_parts(items[targets.items], towers.config),
+            nested_parts(shared, towers.config),
+            nested_parts(items[drawn.hard.flatten()], towers.config),
             strict=True,
         )
         losses = [self._of_member(*one, scale, targets, groups, drawn) for one in members]
@@ -296,7 +300,7 @@ class Objective:
             queries: of positions, ``(p, w)``.
             found: of targets, ``(t, w)``.
             shared: of negatives, ``(n, w)``.
-            hard: of users' own negatives, ``(b, h, w)``.
+            hard: of users' own negatives, ``(b * h, w)``.
             scale: one over the temperature.
             targets: what is to be found.
             groups: the user of each position, ``(p,)``.
@@ -321,7 +325,8 @@ class Objective:
         negative = scale * (queries @ shared.T)  # (p, n)
         barred, log_q = drawn.barred[groups], drawn.log_q.expand_as(negative)
         if drawn.hard.shape[1]:
-            nearest = torch.einsum("pw,phw->ph", queries, hard[groups])
+            own = hard.view(*drawn.hard.shape, -1)  # (b, h, w)
+            nearest = torch.einsum("pw,phw->ph", queries, own[groups])
             negative = torch.cat([negative, scale * nearest], dim=1)
             barred = torch.cat([barred, drawn.hard_barred[groups]], dim=1)
             log_q = torch.cat([log_q, drawn.hard_log_q[groups]], dim=1)
@@ -372,9 +377,3 @@ def _queries(towers: TwoTower, batch: Batch, items: Tensor | SomeItems, *, every
         places,
         None if attributes is None else attributes.on_record(people),
     )
-
-
-def _unit_parts(vectors: Tensor, towers: TwoTower) -> Tensor:
-    """Each member's part of unit vectors ``(b, d)``, scaled to length 1: ``(b, members, w)``."""
-    members = towers.config.members
-    return cut_members(vectors.float() * math.sqrt(members), members)
