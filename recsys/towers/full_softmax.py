@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = ["Targets", "drawn_softmax", "full_softmax"]
 
 BLOCK = 2**19  # scores in memory at a time; small enough to stay in a core's cache
+BLOCK_CUDA = 2**27  # likewise, and large enough to keep a GPU at work; half a GB
 ROOM = 60.0  # exp(60) times any number of items is still a float32, and so is exp(-60)
 TINY = torch.finfo(torch.float32).tiny
 
@@ -150,7 +151,8 @@ class _Blocks(torch.autograd.Function):
         d_queries, d_others = torch.zeros_like(queries), torch.zeros_like(others)
         lower_others, (shares, counted) = others.to(dtype), _shares(barred, log_q, others.dtype)
         loss, excess = queries.new_zeros(()), (scale - ROOM).clamp_min(0)
-        step = max(1, BLOCK // max(1, len(others)))
+        cells = BLOCK_CUDA if others.is_cuda else BLOCK
+        step = max(1, cells // max(1, len(others)))
         bounds = torch.arange(0, len(queries) + step, step)
         edges = torch.searchsorted(targets.rows.cpu(), bounds).tolist()
         lacking = []  # of each target: how far it is from being found
