@@ -62,8 +62,8 @@ def set_generator_states(states: tuple[Tensor, ...], device: torch.device) -> No
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Copy an array; to CUDA from pinned memory and without waiting for the copy."""
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    """Copy an array to a device, without waiting for the copy where that can be.
+
+    Not by way of pinned memory: to pin small arrays takes longer than all there is to copy.
+    """
+    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -99,19 +99,15 @@ class Teacher:
             targets: their weights count for positions.
             drawn: the items that are compared; None: all.
         """
-        device, numbers = student.device, torch.arange(student.n_items)
-        log_q = items.new_zeros(len(items), dtype=torch.float32)
-        barred = torch.zeros(len(batch.users), len(items), dtype=torch.bool)
+        device = student.device
         if drawn is None:
-            taken = batch.positives
-            barred[taken.row_numbers, taken.values.astype(np.int64)] = True
+            numbers = torch.arange(student.n_items, device=device)
+            log_q = items.new_zeros(len(items), dtype=torch.float32)
         else:
-            numbers = torch.from_numpy(drawn.items.astype(np.int64))
+            numbers = to_device(drawn.items.astype(np.int64), device)
             log_q = to_device(drawn.log_q, device)
-            barred[accidental_hits(drawn.items, batch.positives)] = True
-        numbers = numbers.to(device)
         known = student.items.known[numbers] & self.towers.items.known[numbers]
-        barred = barred.to(device) | ~known
+        barred = accidental_hits(numbers, batch.positives) | ~known
         weights = queries[0].new_zeros(len(queries[0]), dtype=torch.float32)
         weights.index_add_(0, targets.rows, targets.weights)
         return self.weight * distillation_loss(

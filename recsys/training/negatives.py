@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys.config import TrainingConfig
 from recsys.data.ragged import Ragged
+from recsys.device import to_device
 from recsys.errors import ConfigError, DataError
 
 __all__ = [
@@ -55,7 +58,7 @@ class HardNegatives:
     """Each row's own negatives, drawn evenly from its pool.
 
     The pool is what the miner found, less what may not be learnt from. Shared negatives that are in
-    the pool are counted twice unless they are barred: ``accidental_hits(shared.items,
+    the pool are counted twice unless they are barred: ``accidental_hits(shared items,
     taken.beside(hard.pool))`` keeps the sum of both right on average.
 
     Attributes:
@@ -208,23 +211,23 @@ def mined(
     return HardNegatives(items, log_q, barred, pool)
 
 
-def accidental_hits(items: Items, taken: Ragged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where shared negatives are no negatives of a row: ``mask[rows, columns] = True``.
+def accidental_hits(items: Tensor, taken: Ragged) -> Tensor:
+    """Where shared negatives are no negatives of a row, bool ``(b, n)``, on the items' device.
 
     Args:
-        items: the shared negatives, ``(n,)``, in any order, with repetitions.
-        taken: per row, item numbers that are no negatives.
-
-    Returns:
-        Rows and columns of the places to bar, both ``(hits,)``.
+        items: the shared negatives, int64 ``(n,)``, rising, with repetitions.
+        taken: per row, item numbers that are no negatives, ``b`` rows.
     """
-    order = np.argsort(items, kind="stable")
-    ordered = items[order]
-    first = np.searchsorted(ordered, taken.values, side="left")
-    times = np.searchsorted(ordered, taken.values, side="right") - first
-    ends = np.cumsum(times)
-    within = np.arange(times.sum()) - np.repeat(ends - times, times)
-    return np.repeat(taken.row_numbers, times), order[np.repeat(first, times) + within]
+    n = len(items)
+    if not n:
+        return torch.zeros((len(taken), 0), dtype=torch.bool, device=items.device)
+    values = to_device(taken.values.astype(np.int64), items.device)
+    rows = to_device(taken.row_numbers, items.device)
+    first = torch.searchsorted(items, values)
+    hit = items[first.clamp(max=n - 1)] == values
+    barred = torch.zeros((len(taken), n + 1), dtype=torch.bool, device=items.device)
+    barred[rows, torch.where(hit, first, n)] = True  # the last column takes what is no hit
+    return barred[:, torch.searchsorted(items, items)]  # the repetitions of an item as its first
 
 
 def _check_number(n: int) -> None:

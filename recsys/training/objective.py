@@ -246,14 +246,13 @@ class Objective:
             towers.train()
             hard = mined(mine, vectors, batch.positives, known, config.hard_negatives, random)
             pool = batch.positives.beside(hard.pool)
-        barred = np.zeros((b, len(drawn.items)), dtype=np.bool_)
-        barred[accidental_hits(drawn.items, pool)] = True
+        shared = to_device(drawn.items.astype(np.int64), device)
         none = np.zeros((b, 0))
         own = (none, none, none) if hard is None else (hard.items, hard.log_q, hard.barred)
         return _Negatives(
-            to_device(drawn.items.astype(np.int64), device),
+            shared,
             to_device(drawn.log_q, device),
-            to_device(barred, device),
+            accidental_hits(shared, pool),
             to_device(own[0].astype(np.int64), device),
             to_device(own[1].astype(np.float32), device),
             to_device(own[2].astype(np.bool_), device),
