@@ -42,6 +42,7 @@ class TrainingConfig(Section):
     table_optimizer: Literal["auto", "adamw", "row-wise"] = "auto"  # of ids: AdamW, or row-wise
     # Adam, where a step touches few rows; auto: that for tables over full_softmax_up_to rows
     precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products on the CPU
+    compile: bool = False  # transformer and fusion; on the CPU it takes a C++ compiler
     horizon: int = Field(default=10, ge=1)  # items after the cut that are to be guessed
     target_decay: float = Field(default=0.1, ge=0)  # the j-th of them weighs exp(-target_decay j)
     user_dropout: float = Field(default=0.5, ge=0, le=1)  # share of users played as unknown

@@ -22,6 +22,7 @@ from recsys.device import generator_states, set_generator_states
 from recsys.errors import ConfigError, DataError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, draw_batches, steps_per_epoch
+from recsys.training.compiling import compile_towers
 from recsys.training.distill import Teacher
 from recsys.training.diverged import Watch
 from recsys.training.negatives import Miner
@@ -82,6 +83,8 @@ class Learner:
         self.epoch = 0
         self.place: Place | None = None  # in the middle of the epoch after that
         self.diverged: Path | None = None  # where a step that is not finite is written
+        if config.compile:
+            compile_towers(towers)
         self.optimizers = Optimizers(towers, config)
 
 

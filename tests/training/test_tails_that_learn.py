@@ -18,8 +18,9 @@ from recsys.content.text.text_encoder import TextEncoder
 from recsys.data.interactions import Interactions
 from recsys.data.protocols import Part
 from recsys.data.splits import Split
+from recsys.epochs import Phase
 from recsys.errors import ArtifactError
-from recsys.fitting import Phase, fit_towers
+from recsys.fitting import fit_towers
 from recsys.towers.content_input import TunedInput
 from recsys.towers.grow import Blocks, Growth, grow
 from recsys.towers.saved import load_tails, load_towers, save_towers
