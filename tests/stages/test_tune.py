@@ -1,5 +1,7 @@
 """The search: its space, what a kill and a second call leave, pruning, and two processes."""
 
+import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +12,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
+from recsys.cli import app
 from recsys.config import Config, TowersConfig, TrainingConfig
 from recsys.config_file import load_config, make_config
 from recsys.epochs import OnEpoch
@@ -347,3 +351,20 @@ def test_a_trial_is_a_run_within_the_search_in_mlflow(
         curve = client.get_metric_history(run.info.run_id, "search/validation_ndcg_at_10")
         assert {one.step: one.value for one in curve} == trial.intermediate_values
         assert len(client.get_metric_history(run.info.run_id, "search/loss")) == 2
+
+
+@pytest.mark.usefixtures("planned")
+def test_from_the_command_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["tune", str(config), "--out", str(config.parent / "run"), "--trials", "4"]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "Width of a vector, by validation" in shown.stdout
+    assert "over the 4" in shown.stdout, "of what importance was computed"
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert found["trials"] == {"complete": 4}
+    assert found["best"]["score"] == max(row["best"] for row in found["by_value"]["towers.dim"])
+    assert sum(found["importance"].values()) == pytest.approx(1)
+    for name in [name for name in sys.modules if name.startswith(("optuna", "recsys.stages.tune"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'recsys\[tune\]'"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
