@@ -20,7 +20,6 @@ from recsys.config_file import load_config
 from recsys.epochs import OnEpoch
 from recsys.errors import ConfigError, TrainingDiverged
 from recsys.stages.command import Command
-from recsys.stages.stage import Record
 from recsys.stages.tune.results import Results
 from recsys.stages.tune.search import search
 from recsys.stages.tune.space import Space
@@ -88,14 +87,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recsys.stages.tune.results.draw_search", lambda *_: Figure((1, 1)))
 
 
-def silent(record: Record) -> None:
-    pass
-
-
 def searched(config: Path, *overrides: str, force: bool = False) -> Results:
-    return search(
-        Command.of(config, overrides, config.parent / "run").run, force=force, tell=silent
-    )
+    run = Command.of(config, overrides, config.parent / "run").run
+    return search(run, force=force, tell=lambda _: None)
 
 
 def study_of(config: Path) -> optuna.Study:
