@@ -39,7 +39,7 @@ from recsys.cli_recommend import add_recommend_command
 from recsys.cli_replay import add_replay_command
 from recsys.cli_rerank import add_rerank_command
 from recsys.cli_serve import add_serve_commands
-from recsys.cli_tune import add_tune_command
+from recsys.cli_tune import add_tune_commands
 from recsys.cli_update import add_update_command
 from recsys.cli_weights import list_encoders, weights_app
 from recsys.errors import ConfigError, RecsysError
@@ -314,7 +314,7 @@ add_knock_out_command(app, _talk)
 add_replay_command(app, _talk)
 add_rerank_command(app, _talk)
 add_update_command(app, _run)
-add_tune_command(app, _talk)
+add_tune_commands(app, _talk)
 add_look_commands(app)
 add_serve_commands(app)
 add_notebook_command(app)

@@ -1,4 +1,4 @@
-"""The command that searches settings on validation: tune."""
+"""The commands that look for settings: tune (on validation) and lr-find."""
 
 import json
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from rich.console import Console
 from recsys.cli_options import AsJson, ConfigFile, Out, Overrides, Quiet, Verbose
 from recsys.errors import ConfigError
 
-__all__ = ["add_tune_command"]
+__all__ = ["add_tune_commands"]
 
 output = Console(highlight=False)
 errors = Console(stderr=True)
 
 
-def add_tune_command(app: typer.Typer, talk: Callable[..., None]) -> None:
-    """Add it to the command line; ``talk`` sets up messages."""
+def add_tune_commands(app: typer.Typer, talk: Callable[..., None]) -> None:
+    """Add them to the command line; ``talk`` sets up messages."""
 
-    def command(
+    def tune_command(
         config: ConfigFile,
         overrides: Overrides = None,
         trials: Annotated[
@@ -64,4 +64,43 @@ def add_tune_command(app: typer.Typer, talk: Callable[..., None]) -> None:
         else:
             print_results(results, run.out / FOLDER, output)
 
-    app.command("tune")(command)
+    def lr_find_command(
+        config: ConfigFile,
+        overrides: Overrides = None,
+        steps: Annotated[int, typer.Option(min=40, help="From the first rate to the last.")] = 200,
+        low: Annotated[float, typer.Option(min=1e-12, help="The first rate.")] = 1e-6,
+        high: Annotated[float, typer.Option(max=100.0, help="The last rate.")] = 1.0,
+        out: Out = None,
+        as_json: AsJson = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
+    ) -> None:
+        """Let the learning rate rise until the loss bursts, and suggest one; nothing is kept."""
+        from recsys.stages.command import Command, tell
+        from recsys.stages.lr_find import CHART, CURVE, lr_find
+
+        if low >= high:
+            raise ConfigError(f"--low {low:g} --high {high:g}: the first has to be the smaller")
+        run = Command.of(config, overrides or (), out).run
+        talk(run.out, quiet=quiet, verbose=verbose)
+        found = lr_find(run, steps=steps, low=low, high=high, tell=tell)
+        suggested = {
+            "steepest": found.steepest,
+            "tenth_of_minimum": found.tenth if found.burst else None,
+        }
+        if as_json:
+            output.print_json(json.dumps(suggested | {"steps": len(found.rates)}))
+            return
+        output.print(f"steepest descent of the loss      {found.steepest:.2g}")
+        if found.burst:
+            output.print(f"a tenth of the minimum's rate     {found.tenth:.2g}")
+        else:
+            output.print(
+                f"the loss bears rates up to {found.rates[-1]:.2g}: no minimum to keep away from"
+            )
+        output.print(f"training.learning_rate is         {run.config.training.learning_rate:.2g}")
+        for name in (CHART, CURVE):
+            output.print(str(run.out / name), soft_wrap=True)
+
+    app.command("tune")(tune_command)
+    app.command("lr-find")(lr_find_command)

@@ -127,9 +127,21 @@ class EvaluationConfig(Section):
         return f"ndcg@{10 if 10 in self.ks else self.ks[0]}"
 
 
+TrackerName = Literal["mlflow", "tensorboard", "wandb"]
+
+
 class TrackingConfig(Section):
     """Where runs are recorded."""
 
-    kind: Literal["mlflow", "none"] = "mlflow"
-    uri: str | None = None  # absent: MLFLOW_TRACKING_URI, else sqlite beside the run folders
-    experiment: str = "recsys"
+    kind: TrackerName | Literal["none"] | tuple[TrackerName, ...] = "mlflow"
+    uri: str | None = None  # of MLflow; absent: MLFLOW_TRACKING_URI, else sqlite beside the runs
+    experiment: str = "recsys"  # W&B's project
+    system_metrics: bool = False  # what the process takes of processors, memory and the GPU
+    system_seconds: float = Field(default=5.0, gt=0)  # from one sample to the next
+
+    @property
+    def kinds(self) -> tuple[TrackerName, ...]:
+        """The trackers that are told, each once."""
+        if isinstance(self.kind, tuple):
+            return tuple(dict.fromkeys(self.kind))
+        return () if self.kind == "none" else (self.kind,)

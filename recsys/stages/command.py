@@ -122,7 +122,7 @@ class Command:
     def print_summary(self, output: Console, users: int = SHOWN_USERS) -> None:
         """Say how it went, what some users get, and where everything lies."""
         config = self.run.config
-        uri = tracking_uri(config, self.out) if config.tracking.kind == "mlflow" else None
+        uri = tracking_uri(config, self.out) if "mlflow" in config.tracking.kinds else None
         print_summary(self.run, output, uri, users)
 
     @classmethod

@@ -30,6 +30,7 @@ from recsys.index.index import load_index
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.stages.baselines import baselines_of, baselines_stage, load_results, save_ranking
 from recsys.stages.beyond import aspects_of, with_beyond
+from recsys.stages.curves import write_curves
 from recsys.stages.embed import embed_stage
 from recsys.stages.index import index_stage
 from recsys.stages.prepare import load_data, prepare_stage
@@ -69,6 +70,7 @@ def evaluate_stage(run: Run) -> Stage:
         more |= _ratings(run, split, task)
         more |= _reranked(run, rankers, dataset, split, task, folder)
         write_report(run, dataset, split, task, results, folder, warned, more=more)
+        write_curves(run, folder)
         return {"users": len(task.users), "dropped": task.dropped}
 
     towers = [make(run, seed) for seed in run.seeds for make in (train_stage, index_stage)]

@@ -25,7 +25,7 @@ from recsys.towers.saved import save_towers
 from recsys.training.loop import EpochReport
 from recsys.updating import WarmStart, schedule
 
-__all__ = ["item_blocks", "train_stage"]
+__all__ = ["HISTORY", "item_blocks", "train_stage"]
 
 CHANGE_NOTHING = {"checkpoint_seconds", "prefetch"}  # of what is learnt
 HISTORY = "history.jsonl"  # one line an epoch

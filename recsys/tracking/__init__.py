@@ -1,4 +1,4 @@
-"""The record of what was done: MLflow, or nothing, behind one protocol."""
+"""The record of what was done: MLflow, TensorBoard, W&B, or nothing, behind one protocol."""
 
 from recsys.tracking.mlflow_runs import MlflowTracker, quiet_mlflow, read_curves, tracking_uri
 from recsys.tracking.opened import open_tracker

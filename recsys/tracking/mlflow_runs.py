@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0  # metrics wait this long for company: one call per metric slows training
 LONGEST_VALUE = 500  # characters of a parameter that every MLflow server takes
-MOST_PARAMETERS = 100  # in one call, MLflow's own limit
+MOST_PARAMETERS, MOST_METRICS = 100, 1_000  # in one call, MLflow's own limits
 
 
 class MlflowTracker:
@@ -46,6 +47,7 @@ class MlflowTracker:
         self.run_id: str | None = None
         self._client: Any = None
         self._waiting: list[Any] = []
+        self._lock = threading.Lock()  # of what waits: metrics of the machine come from a thread
         self._sent = time.monotonic()
         if within is not None and not within.is_alive:
             return  # which has said so
@@ -70,7 +72,8 @@ class MlflowTracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._waiting += [Metric(_name(key), value, now, step) for key, value in metrics.items()]
+        with self._lock:
+            self._waiting += [Metric(_name(key), one, now, step) for key, one in metrics.items()]
         if time.monotonic() - self._sent > FLUSH_SECONDS:
             self._flush()
 
@@ -114,10 +117,11 @@ class MlflowTracker:
         self._client = client
 
     def _flush(self) -> None:
-        some, self._waiting = self._waiting, []
-        self._sent = time.monotonic()
-        if some:
-            self._call("log_batch", metrics=some)
+        with self._lock:
+            some, self._waiting = self._waiting, []
+            self._sent = time.monotonic()
+        for start in range(0, len(some), MOST_METRICS):
+            self._call("log_batch", metrics=some[start : start + MOST_METRICS])
 
     def _call(self, method: str, **arguments: object) -> None:
         if self._client is not None:
@@ -156,8 +160,9 @@ def read_curves(config: Config, out: Path) -> dict[str, dict[int, float]]:
     Raises:
         ArtifactError: nothing is recorded, or no training of this run.
     """
-    if config.tracking.kind == "none":
-        raise ArtifactError(f'{out}: not recorded, tracking.kind = "none"; train with "mlflow"')
+    kind = config.tracking.kind
+    if "mlflow" not in config.tracking.kinds:
+        raise ArtifactError(f'{out}: not in MLflow, tracking.kind = {kind!r}; train with "mlflow"')
     quiet_mlflow()
     from mlflow import MlflowClient
 

@@ -31,7 +31,7 @@ from recsys.training.optimizers import Optimizers
 from recsys.training.prefetch import ahead
 from recsys.training.workers import Workers
 
-__all__ = ["EpochReport", "Learner", "OnStep", "Place", "learning_rate", "train"]
+__all__ = ["EpochReport", "Learner", "OnStep", "Place", "learning_rate", "make_step", "train"]
 
 MIXED_IN = 7_919  # keeps the seed of dropout apart from that of the batches
 APART = 15_485_863  # keeps the seeds of workers apart
@@ -160,7 +160,8 @@ def train(
         learner.place, rate = None, 0.0
         for number, batch in enumerate(batches, start=done):
             rate = learning_rate((epoch - 1) * steps + number, config.epochs * steps, config)
-            total += _step(learner, objective, batch, random, mine, rate, watch, (epoch, number))
+            place = (epoch, number)
+            total += make_step(learner, objective, batch, random, mine, rate, watch, place)
             if on_step is not None:
                 on_step(number + 1, steps, partial(_place, number + 1, batch, random, total))
         watch.look()
@@ -225,7 +226,7 @@ def _tuning(
     return towers.items.tuning(items, random, config.precision)
 
 
-def _step(
+def make_step(
     learner: Learner,
     objective: Objective,
     batch: Batch,

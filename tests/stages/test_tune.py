@@ -1,5 +1,7 @@
 """The search: its space, what a kill and a second call leave, pruning, and two processes."""
 
+import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +12,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
-from recsys.config import Config, TowersConfig, TrainingConfig
-from recsys.config_file import load_config, make_config
+from recsys.cli import app
+from recsys.config import TowersConfig, TrainingConfig
+from recsys.config_file import load_config
 from recsys.epochs import OnEpoch
 from recsys.errors import ConfigError, TrainingDiverged
 from recsys.stages.command import Command
-from recsys.stages.stage import Record
 from recsys.stages.tune.results import Results
 from recsys.stages.tune.search import search
 from recsys.stages.tune.space import Space
@@ -66,10 +69,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
         towers: TowersConfig,
         training: TrainingConfig,
         *,
-        seed: int,
         refit: bool,
         on_epoch: OnEpoch,
-        user_blocks: object,
+        **_: object,
     ) -> Any:
         assert not refit, "trained on the rows that judge"
         rate, scores = training.learning_rate, {}
@@ -85,14 +87,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recsys.stages.tune.results.draw_search", lambda *_: Figure((1, 1)))
 
 
-def silent(record: Record) -> None:
-    pass
-
-
 def searched(config: Path, *overrides: str, force: bool = False) -> Results:
-    return search(
-        Command.of(config, overrides, config.parent / "run").run, force=force, tell=silent
-    )
+    run = Command.of(config, overrides, config.parent / "run").run
+    return search(run, force=force, tell=lambda _: None)
 
 
 def study_of(config: Path) -> optuna.Study:
@@ -103,67 +100,6 @@ def study_of(config: Path) -> optuna.Study:
 def settings(study: optuna.Study) -> list[dict[str, Any]]:
     """Of the trials that count, in their order."""
     return [trial.params for trial in study.trials if trial.state == TrialState.COMPLETE]
-
-
-def in_space(**space: Any) -> Config:
-    names = {key.replace("__", "."): value for key, value in space.items()}
-    return make_config({"data": {"source": "synthetic"}, "tune": {"space": names}})
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"towers__dimm": [8, 16]}, "did you mean 'towers.dim'"),
-        ({"learning_rate": [0.1, 0.2]}, "did you mean 'training.learning_rate'"),
-        ({"index__trees": [8, 16]}, r"index.trees: cannot be searched"),
-        ({"towers__fusion": ["sum", "summ"]}, "towers.fusion = 'summ'"),
-        ({"towers__dim": [8, 1]}, "towers.dim = 1: .*greater than or equal to 2"),
-        ({"training__learning_rate": {"low": 0, "high": 1}}, "learning_rate = 0.0"),
-        ({"towers__fusion": {"low": 0, "high": 1}}, "towers.fusion"),
-    ],
-)
-def test_a_space_that_cannot_be_is_refused(space: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Space.of(in_space(**space))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([8], "two values or more"),
-        (8, "expected {low, high, log}"),
-        ({"low": 4, "heigh": 8}, "some of the keys"),
-        ({"low": 8, "high": 4}, "low = 8 has to be below high = 4"),
-        ({"low": 0, "high": 4, "log": True}, "log = true needs a low above 0"),
-    ],
-)
-def test_values_that_cannot_be_are_refused(values: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        in_space(towers__dim=values)
-
-
-def test_the_usual_space_holds_the_configs_own_setting() -> None:
-    raw = {"dim": 48, "members": 2, "encoder": ["means", "gru"], "history": 30}
-    config = make_config({"data": {"source": "synthetic"}, "towers": raw})
-    space = Space.of(config)
-    own = space.own()
-    assert own is not None
-    assert space.applied(own) == config
-    assert "towers.fusion" not in space.values, "nothing to fuse without content"
-    assert Space.of(in_space(towers__dim=[4, 8])).own() is None, "128 is not among 4 and 8"
-
-
-def test_settings_become_the_config(config: Path) -> None:
-    space = Space.of(
-        in_space(towers__encoder=["gru", ["means", "gru"]], towers__history={"low": 5, "high": 9})
-    )
-    study = optuna.create_study()
-    for _ in range(4):
-        params = study.ask(dict(space.distributions)).params
-        towers = space.applied(params).towers
-        assert list(towers.encoder) in (["gru"], ["means", "gru"])
-        assert towers.history in range(5, 10)
-        assert type(towers.history) is int
 
 
 @pytest.mark.usefixtures("planned")
@@ -180,9 +116,9 @@ def test_a_search_writes_what_it_found(config: Path) -> None:
     assert best.towers.dim == results.best.params["towers.dim"]
     assert best.training.learning_rate == results.best.params["training.learning_rate"]
     assert best.data == load_config(config).data
-    (four, eight) = results.by_value["towers.dim"]
-    assert four.finished + eight.finished == 3
-    assert max(four.best, eight.best) == results.best.value
+    rows = results.by_value["towers.dim"]
+    assert sum(row.finished for row in rows) == 3
+    assert max(row.best for row in rows) == results.best.value
 
 
 def test_the_score_is_that_of_validation_without_the_test(config: Path) -> None:
@@ -206,7 +142,6 @@ def test_the_same_seed_tries_the_same_and_another_call_goes_on(
     assert settings(study_of(other / "my.toml")) == whole[:2]
     searched(other / "my.toml", "tune.trials=4")
     assert settings(study_of(other / "my.toml")) == whole
-    searched(other / "my.toml", "tune.trials=4")  # nothing left to do
     assert len(study_of(other / "my.toml").trials) == 4
     searched(other / "my.toml", "tune.trials=4", "seed=1", force=True)
     assert settings(study_of(other / "my.toml"))[1:] != whole[1:]
@@ -238,8 +173,8 @@ def test_no_more_are_begun_than_were_asked_for(config: Path) -> None:
     searched(config, "tune.trials=1")
     loaded = load_config(config)  # of three trials
     plan = Searched(config.parent / "run" / "tune" / "study.db", loaded.tune, 2, loaded.seed)
-    study, space = plan.open(), Space.of(loaded)
-    assert [ask(study, plan, space.distributions) is None for _ in range(3)] == [False, False, True]
+    study, space = plan.open(), Space.of(loaded).distributions
+    assert [ask(study, plan, space) is None for _ in range(3)] == [False, False, True]
 
 
 @pytest.mark.usefixtures("planned")
@@ -250,7 +185,6 @@ def test_another_space_is_not_mixed_in(config: Path) -> None:
     with pytest.raises(ConfigError, match="--force begins anew"):
         searched(config, "tune.trials=1", "training.epochs=1")
     searched(config, "tune.trials=1", "training.epochs=1", force=True)
-    assert len(study_of(config).trials) == 1
 
 
 @pytest.mark.usefixtures("planned")
@@ -258,13 +192,11 @@ def test_a_hopeless_trial_is_given_up(config: Path) -> None:
     space = "tune.space={'training.learning_rate' = [1e-2, 1e-9]}"
     words = ["training.epochs=6", "tune.pruner=median", "tune.warmup=3", "tune.startup=2"]
     searched(config, space, *words, "tune.trials=8", "training.learning_rate=1e-2")
-    study = study_of(config)
-    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    pruned = [trial for trial in study_of(config).trials if trial.state == TrialState.PRUNED]
     assert pruned
     assert {trial.params["training.learning_rate"] for trial in pruned} == {1e-9}
-    for trial in pruned:
-        assert max(trial.intermediate_values) == 3, "at once after the warm-up"
-        assert trial.user_attrs["why"] == "below others at epoch 3"
+    assert {max(trial.intermediate_values) for trial in pruned} == {3}, "after the warm-up"
+    assert {trial.user_attrs["why"] for trial in pruned} == {"below others at epoch 3"}
     searched(config, space, *words, "tune.trials=8", "tune.pruner=none", force=True)
     assert {trial.state for trial in study_of(config).trials} == {TrialState.COMPLETE}
 
@@ -347,3 +279,20 @@ def test_a_trial_is_a_run_within_the_search_in_mlflow(
         curve = client.get_metric_history(run.info.run_id, "search/validation_ndcg_at_10")
         assert {one.step: one.value for one in curve} == trial.intermediate_values
         assert len(client.get_metric_history(run.info.run_id, "search/loss")) == 2
+
+
+@pytest.mark.usefixtures("planned")
+def test_from_the_command_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["tune", str(config), "--out", str(config.parent / "run"), "--trials", "4"]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "Width of a vector, by validation" in shown.stdout
+    assert "over the 4" in shown.stdout, "of what importance was computed"
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert found["trials"] == {"complete": 4}
+    assert found["best"]["score"] == max(row["best"] for row in found["by_value"]["towers.dim"])
+    assert sum(found["importance"].values()) == pytest.approx(1)
+    for name in [name for name in sys.modules if name.startswith(("optuna", "recsys.stages.tune"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'recsys\[tune\]'"):
+        CliRunner().invoke(app, words, catch_exceptions=False)

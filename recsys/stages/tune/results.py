@@ -53,6 +53,7 @@ class Results:
             its setting.
         keys: what was searched.
         best: the finished trial with the highest score, if any.
+        setting: of that trial: key -> value as a config has it.
         importance: key -> share of the scores' variance by fANOVA (Hutter, Hoos and Leyton-Brown,
             "An efficient approach for assessing hyperparameter importance", ICML 2014), over
             finished trials; empty where there are too few.
@@ -62,6 +63,7 @@ class Results:
     trials: pd.DataFrame
     keys: tuple[str, ...]
     best: FrozenTrial | None
+    setting: Mapping[str, Any]
     importance: dict[str, float]
     by_value: Mapping[str, list[ValueRow]]
 
@@ -80,9 +82,7 @@ class Results:
         counts = self.trials["state"].value_counts().to_dict() if len(self.trials) else {}
         best = None
         if self.best is not None:
-            row = self.finished.iloc[0]
-            setting = {key: row[key] for key in self.keys}
-            best = {"number": int(row["number"]), "score": float(row["score"]), **setting}
+            best = {"number": self.best.number, "score": self.best.value, **self.setting}
         return {
             "metric": "validation ndcg@10",
             "trials": counts,
@@ -138,7 +138,8 @@ def _results(study: optuna.Study, space: Space) -> Results:
     listed = [key for key, values in space.values.items() if not isinstance(values, RangeConfig)]
     finished = frame[frame["state"] == "complete"]
     by_value = {key: _by_value(finished, space, key) for key in listed} if done else {}
-    return Results(frame, keys, best, _importance(study, done, space), by_value)
+    setting = {} if best is None else space.plain(best.params)
+    return Results(frame, keys, best, setting, _importance(study, done, space), by_value)
 
 
 def _importance(study: optuna.Study, done: list[FrozenTrial], space: Space) -> dict[str, float]:
