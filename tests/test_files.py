@@ -91,6 +91,16 @@ def test_a_changed_file_has_another_digest_in_the_same_process(tmp_path: Path) -
     assert digest_file(path) != before
 
 
+def test_what_has_moved_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic_folder(tmp_path / "made") as folder:
+        (folder / "long").write_text("content")
+        before = digest_files(folder)
+    monkeypatch.setattr(files, "_digest_bytes", lambda _: "read")
+    assert digest_files(tmp_path / "made") == before
+    (tmp_path / "made" / "long").write_text("Content")
+    assert digest_files(tmp_path / "made") == {"long": "read"}
+
+
 def test_two_writers_of_a_folder_do_not_touch_each_others(tmp_path: Path) -> None:
     path = tmp_path / "run"
     killed = tmp_path / ".run.999999999.partial"

@@ -133,9 +133,9 @@ def main() -> None:
         return
     for rows in args.rows:
         log, out = args.out / f"log-{rows}", args.out / f"run-{rows}"
-        if not (log / "done").exists():
+        if not log.with_suffix(".done").exists():
             write_log(log, rows, users=args.users, items=args.items)
-            (log / "done").touch()
+            log.with_suffix(".done").touch()
         print(json.dumps(in_own_process(log, out)), flush=True)
         if not args.kept:
             remove_folder(log)

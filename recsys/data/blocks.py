@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["count", "in_blocks"]
+__all__ = ["count", "in_blocks", "let_go"]
 
 BLOCK = 1 << 22  # elements
 
@@ -24,7 +24,7 @@ def in_blocks(array: NDArray[Any], *, overlap: int = 0) -> Iterator[NDArray[Any]
     for start in range(0, len(array), BLOCK):
         block = array[max(start - overlap, 0) : start + BLOCK]
         yield block
-        _let_go(block)
+        let_go(block)
 
 
 def count(numbers: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
@@ -35,8 +35,11 @@ def count(numbers: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
     return total
 
 
-def _let_go(block: NDArray[Any]) -> None:
-    """Take the pages of a mapped file out of the process's memory; they stay in the system's."""
+def let_go(block: NDArray[Any]) -> None:
+    """Take the pages of a mapped file out of the process's memory; they stay in the system's.
+
+    What is looked at again is there again: only who counts the memory sees it.
+    """
     mapped: Any = block
     while isinstance(mapped, np.ndarray):
         mapped = mapped.base

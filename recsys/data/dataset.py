@@ -53,8 +53,7 @@ class Dataset:
             it, int64 ``(n_items,)``; without a catalogue the item numbers themselves.
         users: attributes of users in user-number order, without the id column.
         time_kind: what ``log.times`` are.
-        rejected: rows of the log that were not kept, with ``row`` and ``reason``; see
-            `recsys.data.clean.Log`. Of a log on disk the first ``SHOWN``; all are in the file.
+        rejected: rows that were not kept, see `recsys.data.clean.Log`; of a mapped log the first.
         counts: rows read, kept, rejected.
         notes: one line for each thing to know, such as items without catalogue.
         generated: whether the data were made by a generator; said wherever they are shown.

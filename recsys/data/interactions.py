@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.data.blocks import count, in_blocks
+from recsys.data.blocks import count, in_blocks, let_go
 from recsys.data.ragged import Ragged
 from recsys.errors import DataError
 
@@ -76,7 +76,10 @@ class Interactions:
         starts = np.searchsorted(self.users, users)
         lengths = np.searchsorted(self.users, users, side="right") - starts
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return self.take(np.repeat(starts, lengths) + within)
+        found = self.take(np.repeat(starts, lengths) + within)
+        for column in (self.users, self.items, self.times, self.weights, self.rows):
+            let_go(column)
+        return found
 
     def ordered(self, ties: Literal["item", "row"]) -> "Interactions":
         """Sort by user, then time, then item number or row of the log."""

@@ -54,7 +54,9 @@ def faulty(seed: int, n: int = 160) -> pd.DataFrame:
 
 def typed(frame: pd.DataFrame, kind: str) -> pa.Table:
     """The columns as text, or as numbers where they can be."""
-    if kind == "text":
+    if kind == "names":
+        frame = frame.assign(user_id=[v if v in (None, " ") else f"u{v}" for v in frame["user_id"]])
+    if kind in ("text", "names"):
         return pa.table(
             {
                 name: pa.array([None if v is None else str(v) for v in frame[name]], pa.string())
@@ -145,7 +147,14 @@ def compare(folder: Path, data: DataConfig, cut: SplitConfig) -> tuple[Dataset, 
     return found, parts
 
 
-KINDS = [["text"], ["integers"], ["integers", "integers"], ["text", "integers"], ["floats"] * 2]
+KINDS = [
+    ["text"],
+    ["names"],
+    ["integers"],
+    ["integers", "integers"],
+    ["text", "integers"],
+    ["floats"] * 2,
+]
 
 
 @given(
@@ -250,7 +259,7 @@ def test_iso_times_compact_dates_and_an_order(tmp_path: Path) -> None:
         )
         (tmp_path / name).mkdir()
         frame.to_parquet(tmp_path / name / "log.parquet")
-        for protocol in CUTS:
+        for protocol in CUTS if name == "order" else CUTS[2:]:
             data = DataConfig(interactions=(tmp_path / name,), time="time")
             compare(tmp_path / f"{name}-{protocol}", data, SplitConfig(protocol=protocol))
 
@@ -347,6 +356,7 @@ def test_long_parquet_goes_to_disk_by_itself(
     assert not goes_to_disk(DataConfig(source="synthetic"), SplitConfig())
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(-(2**60), 2**60) | st.integers(-3, 3), min_size=1), st.data())
 def test_the_nth_smallest_is_that_of_a_sorted_array(values: list[int], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(values) - 1))

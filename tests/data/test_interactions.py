@@ -1,10 +1,13 @@
 """Interactions check themselves and keep their columns together."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recsys.data import blocks
+from recsys.data.blocks import in_blocks
 from recsys.data.interactions import Interactions
 from recsys.errors import DataError
 
@@ -66,3 +69,27 @@ def test_what_does_not_fit_is_refused() -> None:
         replace(log, n_items=4)
     with pytest.raises(DataError, match="sorted by user"):
         log.take(np.array([4, 0]))
+
+
+def test_a_long_log_is_counted_and_checked_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of a mapped file, whose pages are given back, and across the ends of blocks."""
+    random = np.random.default_rng(0)
+    users = np.sort(random.integers(0, 50, 10_007)).astype(np.int32)
+    items = random.integers(0, 30, 10_007).astype(np.int32)
+    np.save(tmp_path / "items.npy", items)
+    mapped = np.asarray(np.load(tmp_path / "items.npy", mmap_mode="r"))
+    monkeypatch.setattr(blocks, "BLOCK", 1000)
+    some, times = np.zeros(10_007, np.float32), np.zeros(10_007, np.int64)
+    log = Interactions(users, mapped, times, some, times, 50, 30)
+    assert log.item_counts().tolist() == np.bincount(items, minlength=30).tolist()
+    assert log.user_counts().tolist() == np.bincount(users, minlength=50).tolist()
+    assert np.concatenate(list(in_blocks(mapped))).tolist() == items.tolist()
+    few = log.of_users(np.array([49, 3, 3, 7]))
+    assert few.items.tolist() == items[np.isin(users, [3, 7, 49])].tolist()
+    for place, wrong in ((999, 49), (1000, 0)):  # the last of a block, and the first of the next
+        broken = users.copy()
+        broken[place] = wrong
+        with pytest.raises(DataError, match="sorted by user"):
+            replace(log, users=broken)

@@ -83,6 +83,24 @@ def test_user_time_task_equals_a_plain_loop(part: Asked, rows: list[Row], catalo
 DATASET = dataset_of([Row(n, n % 8, n // 8, n) for n in range(80)])  # 8 users, 10 rows each
 
 
+@given(logs(), st.integers(1, 6))
+def test_some_users_are_asked_what_they_are_asked_among_all(rows: list[Row], most: int) -> None:
+    try:
+        cut = split(dataset_of(rows), test_fraction=0.3, validation_fraction=0.4)
+    except DataError:
+        return
+    whole, some = cut.task("validation"), cut.task("validation", most_users=most)
+    held_out = np.unique(cut.validation.users)
+    asked = [int(held_out[i * len(held_out) // most]) for i in range(most)]
+    asked = asked if most < len(held_out) else held_out.tolist()
+    expected = whole.truth.take(np.isin(whole.truth.users, asked))
+    assert some.truth.rows.tolist() == expected.rows.tolist()
+    histories, all_histories = some.history.histories(), whole.history.histories()
+    for user in some.users:
+        assert histories[user].tolist() == all_histories[user].tolist()
+    assert some.candidates.tolist() == whole.candidates.tolist()
+
+
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_leave_last_out_may_recommend_all_items_of_the_log(part: Asked) -> None:
     """The published figures rank all items: one that is only ever a last item is a target too."""
