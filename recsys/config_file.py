@@ -21,7 +21,7 @@ __all__ = ["load_config", "make_config", "to_toml"]
 PATHS = {
     "data": ("interactions", "items", "users", "path"),
     "split": ("train", "validation", "test"),
-    "training": ("teacher",),
+    "training": ("teacher", "teacher_refit"),
     "update": ("start",),
 }
 NAMED: dict[str, type[BaseModel]] = {"content": ContentConfig, "users": AttributeConfig}

@@ -33,7 +33,7 @@ from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.rating import RatingBaseline
 from recsys.towers.two_tower import TwoTower
 from recsys.training.checkpoint import load_checkpoint, save_checkpoint
-from recsys.training.distill import Teacher
+from recsys.training.distill import Teacher, Teachers
 from recsys.training.loop import EpochReport, Learner, Place, train
 from recsys.training.negatives import Miner
 from recsys.training.workers import Workers
@@ -117,7 +117,7 @@ class Epochs:
         on_epoch: OnEpoch | None = None,
         start: WarmStart | None = None,
         workers: Workers | None = None,
-        teacher: TwoTower | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         """See `recsys.fitting.fit_towers`; a checkpoint that is there is gone on from."""
         self.split, self.shape, self.training = split, shape, training
@@ -126,7 +126,7 @@ class Epochs:
         self.train = train if start is None else start.train
         self.checkpoints = checkpoints
         self.device = pick_device(training.device, self.workers.local_rank)
-        self.teacher = None if teacher is None else Teacher.of(teacher.to(self.device), training)
+        self.teachers = [Teacher.of(one.to(self.device), training) for one in teachers or ()]
         self.miner = partial(_nearest, training.hard_pool)
         self.history = History()
         self.saved, self.cost = time.monotonic(), 0.0  # seconds: when, and how long it took
@@ -138,7 +138,7 @@ class Epochs:
         if self.resumable and folder is not None:
             self.history = History.read(folder)
 
-    def learner(self, rows: Interactions) -> Learner:
+    def learner(self, rows: Interactions, *, again: bool = False) -> Learner:
         """Towers for the items of ``rows``: fresh ones, or with what was learnt before."""
         config, blocks, user_blocks = self.shape
         towers = TwoTower(
@@ -157,7 +157,8 @@ class Epochs:
         if self.start is not None:
             towers.items.encode_anew(self.training.precision)  # by the encoders that learnt before
         self.workers.start_alike(list(towers.parameters()))
-        learner = Learner(towers, self.training, self.teacher)
+        teacher = self.teachers[again] if self.teachers else None
+        learner = Learner(towers, self.training, teacher)
         if self.checkpoints.folder is not None:
             learner.diverged = self.checkpoints.folder.with_name("diverged")
         return learner
@@ -197,7 +198,7 @@ class Epochs:
     def refit(self, epochs: int) -> Learner:
         """Train on train + validation for the chosen number of epochs."""
         rows = self.split.learnable(refit=True)
-        learner = self.learner(rows)
+        learner = self.learner(rows, again=True)
         if self.history.phase == "refit":
             self._resume(learner, {})
         self.history.phase = "refit"

@@ -37,6 +37,7 @@ from recsys.recommenders.recommender import Recommender
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.towers.narrowed import narrowed
 from recsys.towers.two_tower import TwoTower
+from recsys.training.distill import Teachers
 from recsys.training.newcomers import fit_newcomers
 from recsys.training.workers import Workers
 from recsys.updating import WarmStart
@@ -150,7 +151,7 @@ def fit_towers(
     start: WarmStart | None = None,
     newcomers: NewcomersConfig | None = None,
     workers: Workers | None = None,
-    teacher: TwoTower | None = None,
+    teachers: Teachers | None = None,
 ) -> Fitted:
     """Choose the number of epochs on validation, then (``refit``) train on train + validation.
 
@@ -171,8 +172,7 @@ def fit_towers(
         newcomers: how items without interactions are placed, once the towers are trained; None:
             where the item tower puts their content.
         workers: who shares the work; only what the first of them returns is finished.
-        teacher: trained towers that are learnt from as well (`recsys.training.distill`); they must
-            not have seen the validation part.
+        teachers: trained towers that are learnt from as well; see `recsys.training.distill`.
 
     Raises:
         TrainingDiverged: a loss is not finite.
@@ -189,7 +189,7 @@ def fit_towers(
         on_epoch=on_epoch,
         start=start,
         workers=workers,
-        teacher=teacher,
+        teachers=teachers,
     )
     again = refit and len(split.validation) > 0
     if again and start is not None and not start.can_choose(split):

@@ -1,13 +1,13 @@
 """What is served, smaller: quality against size in one table.
 
 Towers over ids alone, exact search, so that nothing but the vectors differs: stored in float16 and
-int8; cut without having been trained for it, at random (the first numbers) and along the axes of
-the items' second moments (PCA); cut out of one nested training (Kusupati et al., NeurIPS 2022);
+int8; cut without having been trained for it, to the first numbers and to the axes of the items'
+largest second moments (PCA); cut out of one nested training (Kusupati et al., NeurIPS 2022);
 trained small; trained small with the full towers as a teacher (Hinton et al., 2015).
 
 Validation is by towers of the training rows, test by towers trained again on both for the number of
-epochs that validation chose; the teacher has seen the training rows only, both times. ``served`` is
-what differs between bundles: the index's file and the towers' weights.
+epochs that validation chose; a teacher has seen what its student sees. ``with towers`` is
+what differs between bundles: the index's files and the towers' weights.
 
     python pipelines/benchmarks/compression.py CONFIG [--seeds 0,1,2] [--out FOLDER] [key=value ...]
 """
@@ -41,7 +41,7 @@ from recsys.stages.prepare import cut_log
 from recsys.towers.narrowed import narrowed
 from recsys.towers.saved import save_towers
 from recsys.towers.two_tower import TwoTower
-from recsys.training.distill import Teacher
+from recsys.training.distill import Teacher, Teachers
 from recsys.training.loop import Learner, train
 
 WIDTHS = (64, 32, 16)
@@ -114,15 +114,20 @@ def _units(vectors: NDArray[np.float32]) -> Vectors:
 
 
 def fit(
-    cut: Split, config: Config, towers: TowersConfig, seed: int, teacher: TwoTower | None = None
+    cut: Split, config: Config, towers: TowersConfig, seed: int, teacher: Both | None = None
 ) -> Both:
-    """Choose the epochs on validation, then train again with the validation part."""
+    """Choose the epochs on validation, then train again with the validation part.
+
+    Who learns from a teacher learns from one that has seen the same rows.
+    """
     training = config.training
-    found = fit_towers(cut, (), towers, training, seed=seed, refit=False, teacher=teacher)
+    found = fit_towers(
+        cut, (), towers, training, seed=seed, refit=False, teachers=teacher and Teachers(*teacher)
+    )
     rows = cut.learnable(refit=True)
     known, people = rows.item_counts() > 0, rows.user_counts() > 0
     again = TwoTower(towers, rows.n_users, (), known, seed=seed, known_users=people)
-    taught = None if teacher is None else Teacher.of(teacher, training)
+    taught = None if teacher is None else Teacher.of(teacher.whole, training)
     learner = Learner(again, training, taught)
     for _ in train(learner, rows, training, seed=seed, until=found.epochs):
         pass
@@ -147,7 +152,7 @@ def ways(cut: Split, config: Config, seed: int) -> Iterator[Served]:
     for dim in SMALL:
         small = shape.model_copy(update={"dim": dim})
         yield Served("small", f"trained at {dim}", dim, fit(cut, config, small, seed))
-        taught = fit(cut, config, small, seed, full.train)
+        taught = fit(cut, config, small, seed, full)
         yield Served("distilled", f"distilled to {dim}", dim, taught)
 
 

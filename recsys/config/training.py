@@ -63,7 +63,10 @@ class TrainingConfig(Section):
     hard_pool: int = Field(default=100, ge=1)  # how many of the nearest
     calibration: float = Field(default=0.75, ge=0, le=1)  # of gbce; 0: binary cross entropy
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the softmax
-    teacher: Path | None = None  # the folder of a run whose towers are learnt from as well
+    teacher: Path | None = None  # the folder of a run with split.refit = false, whose towers are
+    # learnt from as well
+    teacher_refit: Path | None = None  # of the same with split.refit = true: it teaches on train +
+    # validation. Absent: the first one does, who has not seen validation
     distill_weight: float = Field(default=5.0, ge=0)  # of that beside the loss
     distill_temperature: float = Field(
         default=0.5, gt=0
@@ -72,6 +75,11 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _losses_and_negatives(self) -> "TrainingConfig":
+        if self.teacher_refit is not None and self.teacher is None:
+            raise ValueError(
+                "teacher_refit needs teacher = FOLDER too, of a run with split.refit = false: it "
+                "teaches while validation chooses the epochs"
+            )
         if self.augment != "none" and self.prefixes == "all":
             raise ValueError(
                 f'augment = {self.augment!r} goes with prefixes = "one": with "all", every item of '

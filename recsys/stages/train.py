@@ -18,7 +18,7 @@ from recsys.stages.embed import catalogue_of, embed_stage, vector_store
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Stage, inputs_of
-from recsys.stages.teacher import load_teacher, teacher_files
+from recsys.stages.teacher import load_teachers, teacher_files
 from recsys.stages.update import load_start, start_files, update_facts
 from recsys.towers.grow import Blocks
 from recsys.towers.saved import save_towers
@@ -56,7 +56,7 @@ def train_stage(run: Run, seed: int) -> Stage:
             start=start,
             newcomers=config.newcomers,
             workers=run.workers,
-            teacher=load_teacher(run, seed),
+            teachers=load_teachers(run, seed),
         )
         return found, start, split
 
@@ -85,7 +85,9 @@ def train_stage(run: Run, seed: int) -> Stage:
         folder=run.folder("towers", seed),
         settings={
             "towers": config.towers.model_dump(mode="json"),
-            "training": training.model_dump(mode="json", exclude={"teacher", *CHANGE_NOTHING}),
+            "training": training.model_dump(
+                mode="json", exclude={"teacher", "teacher_refit", *CHANGE_NOTHING}
+            ),
             "newcomers": config.newcomers.model_dump(mode="json"),
             "refit": config.split.refit,
             "seed": seed,

@@ -14,7 +14,7 @@ histories, without dropout.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch
 from recsys.training.negatives import Negatives, accidental_hits
 
-__all__ = ["Teacher", "distillation_loss"]
+__all__ = ["Teacher", "Teachers", "distillation_loss"]
 
 SCORES = 2**22  # positions x items at a time
 NEVER = -1e9  # logit of an item that is left out: finite, so that 0 times it is 0
@@ -119,6 +119,18 @@ class Teacher:
             log_q,
             self.temperature,
         )
+
+
+class Teachers(NamedTuple):
+    """Trained towers for both trainings of a fit; each has seen what its students see.
+
+    Attributes:
+        search: have not seen the validation part, which judges who learns from them.
+        refit: for the training on train + validation.
+    """
+
+    search: TwoTower
+    refit: TwoTower
 
 
 def distillation_loss(

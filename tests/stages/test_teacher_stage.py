@@ -92,6 +92,18 @@ def test_the_teacher_is_an_input(folder: Path) -> None:
     assert trained(command(folder, "small", teacher="moved"))
 
 
+def test_the_second_training_has_a_teacher_of_its_own(folder: Path) -> None:
+    """Who has seen validation teaches on train + validation only: the scores stay what they are."""
+    go(command(folder, "again", "towers.dim=16"), "prepare", "embed", "train")
+    go(command(folder, "one", teacher="large"), "prepare", "embed", "train")
+    both = command(folder, "two", f"training.teacher_refit={folder / 'again'}", teacher="large")
+    go(both, "prepare", "embed", "train")
+    first, second = (read_record(folder / f"{out}/towers")["facts"] for out in ("one", "two"))
+    assert first["validation_ndcg@10"] == second["validation_ndcg@10"]
+    ours, theirs = (load_towers(folder / f"{out}/towers", ()) for out in ("one", "two"))
+    assert np.abs(ours.item_vectors() - theirs.item_vectors()).max() > 1e-3
+
+
 def test_what_is_served_is_cut_and_packed(folder: Path) -> None:
     made = command(folder, "served")
     go(made, "prepare", "embed", "train", "index", "recommend")
@@ -117,6 +129,13 @@ def test_teachers_that_are_refused(folder: Path) -> None:
     go(other, "prepare", "embed")
     with pytest.raises(ArtifactError, match="learnt from another log or split"):
         go(other, "train")
+    named = f"training.teacher_refit={folder / 'large'}"
+    blind = command(folder, "student", named, teacher="large")
+    go(blind, "prepare", "embed")
+    with pytest.raises(ConfigError, match=r"has not learnt from the validation part"):
+        go(blind, "train")
+    with pytest.raises(ConfigError, match=r"teacher_refit needs teacher"):
+        command(folder, "student", named)
     missing = command(folder, "student", teacher="nowhere")
     go(missing, "prepare", "embed")
     with pytest.raises(ArtifactError, match="nowhere"):
