@@ -67,7 +67,7 @@ def measure(log: Path, out: Path) -> dict[str, Any]:
     config = Config.model_validate(
         {"data": {"interactions": log, "time": "time", "storage": "disk"}, "split": {}}
     )
-    with _Watch() as watch:
+    with Watch() as watch:
         started, computed = time.perf_counter(), time.process_time()
         facts = perform(prepare_stage(Run(config, out, (0,)))).facts
         seconds, computed = time.perf_counter() - started, time.process_time() - computed
@@ -78,13 +78,13 @@ def measure(log: Path, out: Path) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "cpu_seconds": round(computed, 1),
         "rows_per_second": round(facts["read"] / seconds),
-        "peak_megabytes": _status("VmHWM"),
+        "peak_megabytes": memory("VmHWM"),
         "anonymous_megabytes": watch.most,
         "disk_megabytes": sum(p.stat().st_size for p in out.rglob("*") if p.is_file()) >> 20,
     }
 
 
-class _Watch:
+class Watch:
     """Looks at this process's own memory (not the pages of files) while something runs."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class _Watch:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "Watch":
         self._thread.start()
         return self
 
@@ -102,10 +102,10 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._done.wait(WATCHED):
-            self.most = max(self.most, _status("RssAnon"))
+            self.most = max(self.most, memory("RssAnon"))
 
 
-def _status(name: str) -> int:
+def memory(name: str) -> int:
     """A size of this process, MB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition(f"{name}:")[2].split()[0]) // 1024

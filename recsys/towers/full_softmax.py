@@ -51,7 +51,8 @@ def full_softmax(
 
     ``loss = sum over targets (r, i, w) of w * softplus(log sum_{n in N(r)} exp(s_rn) - s_ri)``
 
-    With smoothing e, the target is found with probability 1 - e, and with e any able item (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
+    With smoothing e, the target is found with probability 1 - e, and with e any able item
+    (label smoothing, Szegedy et al., CVPR 2016): ``e * w * (s_ri - mean of
     s_rn)`` is added.
 
     Args:

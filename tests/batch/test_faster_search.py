@@ -112,7 +112,7 @@ def test_exact_answers_come_from_the_vectors_of_the_index(job: Job) -> None:
     ranker = job.recommender.ranker
     assert isinstance(ranker, TwoTowerRanker)
     found = with_search(job, "exact", torch.device("cpu")).top_k(job.users)
-    alone = replace(ranker, index=ExactIndex.build(ranker.index.vectors))
+    alone = replace(ranker, index=ExactIndex.build(np.asarray(ranker.index.vectors)))
     expected = replace(job, recommender=replace(job.recommender, ranker=alone)).top_k(job.users)
     np.testing.assert_array_equal(found.items, expected.items)
     kept = with_search(job, "index", torch.device("cpu")).recommender.ranker

@@ -111,7 +111,7 @@ def test_few_candidates_are_searched_exactly(
             : int(index.calibration.chosen.inspected * len(index))
         ]
     ] = True
-    right = ExactIndex.build(index.vectors).query(users, 20, candidates=candidates)
+    right = ExactIndex.build(np.asarray(index.vectors)).query(users, 20, candidates=candidates)
     monkeypatch.setattr(AnnoyForest, "propose", None)  # whoever asks the forest fails
     assert np.array_equal(index.query(users, 20, candidates=candidates).items, right.items)
 
@@ -156,7 +156,7 @@ def test_the_file_is_of_annoy_with_angular_distances(
     plain = AnnoyIndex(24, "angular")
     plain.load(str(tmp_path / "items.annoy"))
     assert (plain.get_n_items(), plain.get_n_trees()) == (3_000, index.calibration.trees)
-    cosine = float(index.vectors[3] @ index.vectors[9])
+    cosine = float(np.asarray(index.vectors)[3] @ np.asarray(index.vectors)[9])
     assert plain.get_distance(3, 9) == pytest.approx(np.sqrt(2 - 2 * cosine), abs=1e-5)
 
 
@@ -200,7 +200,9 @@ def test_recall_holds_where_few_are_allowed(
     index: ApproximateIndex, users: Vectors, share: float
 ) -> None:
     allowed = np.random.default_rng(1).random(len(index)) < share
-    right = ExactIndex.build(index.vectors).query(users[100:], 20, candidates=allowed).items
+    right = (
+        ExactIndex.build(np.asarray(index.vectors)).query(users[100:], 20, candidates=allowed).items
+    )
     found = index.query(users[100:], 20, candidates=allowed).items
     assert np.array_equal((found >= 0).sum(axis=1), (right >= 0).sum(axis=1)), "short lists"
     hits = sum(np.isin(a, b[b >= 0]).sum() for a, b in zip(found, right, strict=True))

@@ -1,4 +1,4 @@
-"""Within an epoch: a checkpoint of any step goes on to the very same weights, and so does a kill."""
+"""Within an epoch a checkpoint of any step goes on to the very same weights; so does a kill."""
 
 import subprocess
 import sys
