@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,22 @@ def measurements(work: Path) -> dict[str, Callable[[], Found]]:
     """What is measured, by name, in this order."""
     made: dict[str, Callable[[], Found]] = {}
     for rows in PREPARED:
-        made[f"prepare-{rows}"] = lambda rows=rows: _prepare(work, rows)
-    made["epoch-100000000"] = lambda: _epoch(work, PREPARED[-1], "--steps", "400")
+        made[f"prepare-{rows}"] = partial(_prepare, work, rows)
+    made["epoch-100000000"] = partial(_epoch, work, PREPARED[-1], "--steps", "400")
     for rows in EPOCHS:
-        made[f"epoch-{rows}"] = lambda rows=rows: _epoch(work, rows)
+        made[f"epoch-{rows}"] = partial(_epoch, work, rows)
     for items in SIZES:
-        made[f"train-{items}"] = lambda items=items: _train(items)
-    made["train-10000-drawn"] = lambda: _train(SIZES[0], "--negatives", "popularity")
-    made["train-1000000-ahead"] = lambda: _train(MILLION, "--prefetch", "4")
-    for processes in (1, 2):
-        made[f"processes-{processes}"] = lambda processes=processes: _train(
-            MILLION, "--processes", str(processes), "--threads", str(processes)
-        )
-    made["als"] = lambda: _als(work)
+        made[f"train-{items}"] = partial(_train, items)
+    made["train-10000-drawn"] = partial(_train, SIZES[0], "--negatives", "popularity")
+    made["train-1000000-ahead"] = partial(_train, MILLION, "--prefetch", "4")
+    for number in ("1", "2"):
+        shared = ("--processes", number, "--threads", number)
+        made[f"processes-{number}"] = partial(_train, MILLION, *shared)
+    made["als"] = partial(_als, work)
+    on_gpu = ("--device", "cuda", "--threads", "8", "--drawn", "8192")
+    on_gpu += ("--batch", "4096", "--prefetch", "6")
     for items in SIZES:
-        made[f"gpu-{items}"] = lambda items=items: _train(
-            items, *("--device", "cuda", "--threads", "8", "--drawn", "8192"),
-            *("--batch", "4096", "--prefetch", "6"),
-        )  # fmt: skip
+        made[f"gpu-{items}"] = partial(_train, items, *on_gpu)
     return made
 
 
