@@ -18,6 +18,7 @@ from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_ranker
 from recsys.fitting import Fitted, fit_towers
 from recsys.index.exact import ExactIndex
+from recsys.progress import set_quiet
 from recsys.recommenders.two_tower import TwoTowerRanker
 from recsys.training.loop import EpochReport
 
@@ -51,6 +52,12 @@ def parts(tmp_path: Path) -> Split:
 def same(first: Fitted, second: Fitted) -> bool:
     mine, other = first.towers.state_dict(), second.towers.state_dict()
     return all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+@pytest.fixture(autouse=True)
+def not_quiet() -> None:
+    """A command with --quiet before these tests has silenced the console for good."""
+    set_quiet(False)
 
 
 @pytest.mark.parametrize("refit", [True, False])
