@@ -110,7 +110,7 @@ def main() -> None:
         started = time.perf_counter()
         found = measure() | {
             "torch": torch.__version__,
-            "cores": os.cpu_count(),
+            "cores": len(os.sched_getaffinity(0)),
             "machine": platform.machine(),
         }
         found["command"] = found["command"].replace(str(args.work), "WORK")
