@@ -45,7 +45,7 @@ def measurements(work: Path) -> dict[str, Callable[[], Found]]:
     made["train-10000-drawn"] = partial(_train, SIZES[0], "--negatives", "popularity")
     made["train-1000000-ahead"] = partial(_train, MILLION, "--prefetch", "4")
     for number in ("1", "2"):
-        shared = ("--processes", number, "--threads", number)
+        shared = ("--processes", number, "--threads", number, "--batch", "512")
         made[f"processes-{number}"] = partial(_train, MILLION, *shared)
     made["als"] = partial(_als, work)
     on_gpu = ("--device", "cuda", "--threads", "8", "--drawn", "8192")

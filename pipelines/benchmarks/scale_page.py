@@ -160,7 +160,7 @@ def _processes(found: dict[str, Found]) -> list[str]:
         for one in ones
     ]
     return [
-        "## Several processes\n\n`torchrun`, gloo, 1,000,000 items, the same 128 users a step "
+        "## Several processes\n\n`torchrun`, gloo, 1,000,000 items, the same 512 users a step "
         "shared by the processes, one thread each, on one machine with two cores.",
         table(["processes", "positions/s", "times one", "peak MB each"], rows),
     ]
