@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/scale"))
     parser.add_argument("--page", type=Path, default=HERE / "scale")
+    parser.add_argument("--machine", default=platform.machine(), help="what the page calls it")
     parser.add_argument("--only", default="", help="names that begin so")
     args = parser.parse_args()
     args.page.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def main() -> None:
         found = measure() | {
             "torch": torch.__version__,
             "cores": len(os.sched_getaffinity(0)),
-            "machine": platform.machine(),
+            "machine": args.machine,
         }
         found["command"] = found["command"].replace(str(args.work), "WORK")
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

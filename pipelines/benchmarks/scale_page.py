@@ -35,6 +35,7 @@ def write_page(folder: Path) -> Path:
         "Written by `python pipelines/benchmarks/scale.py`; every line is one run, in processes of "
         "its own, seed 0. The data are generated: 1,000,000 users, 500,000 items, as popular as "
         "Zipf's law says, as many rows a user on average as the size divided by the users.",
+        _machines(found),
         "![Time and memory as the log grows](scale.png)",
         *_prepare(prepared),
         *_epochs(epochs, first),
@@ -46,6 +47,15 @@ def write_page(folder: Path) -> Path:
     page = folder / "README.md"
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page
+
+
+def _machines(found: dict[str, Found]) -> str:
+    """Which line was measured where."""
+    places: dict[str, list[str]] = {}
+    for name, one in found.items():
+        places.setdefault(f"{one['machine']}, torch {one['torch']}", []).append(f"`{name}`")
+    lines = [f"- {place}: {', '.join(names)}" for place, names in places.items()]
+    return "Measured on:\n\n" + "\n".join(lines)
 
 
 def _of(found: dict[str, Found], prefix: str, by: str) -> list[Found]:
