@@ -35,7 +35,7 @@ def free_port() -> int:
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes learnt, in all ways."""
     folder = tmp_path_factory.mktemp("together")
-    command = [sys.executable, SCRIPT, folder, str(request.param), str(free_port())]
+    command = [sys.executable, str(SCRIPT), str(folder), str(request.param), str(free_port())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder
