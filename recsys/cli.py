@@ -204,6 +204,7 @@ def _one_stage(
     **wishes: Any,
 ) -> None:
     from recsys.stages.command import Command
+    from recsys.training.workers import Workers
 
     command = Command.of(config, overrides or (), out, seeds, **wishes)
     if dry_run:
@@ -211,6 +212,8 @@ def _one_stage(
         return
     _talk(command.out, quiet=quiet, verbose=verbose)
     facts = command.stage(name, force=force)
+    if not Workers.from_environment().is_first:
+        return
     if as_json:
         output.print_json(json.dumps(facts))
     elif not quiet:

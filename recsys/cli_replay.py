@@ -60,14 +60,15 @@ def add_replay_command(app: typer.Typer, talk: Callable[..., None]) -> None:
 def _of_config(
     config: Path, overrides: list[str] | None, out: Path | None, seeds: str | None
 ) -> Path:
-    """The folder of a run's first seed whose training diverged."""
+    """The folder of a run's first seed whose training diverged, in the first of its processes."""
     from recsys.stages.command import Command
 
     run = Command.of(config, overrides or (), out, seeds).run
     folders = [run.folder(DIVERGED, seed) for seed in run.seeds]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
+    for alone in folders:
+        for folder in (alone, *sorted(alone.parent.glob(f"{DIVERGED}-[0-9]*"))):
+            if folder.is_dir():
+                return folder
     raise ArtifactError(f"{folders[0]}: is not there: no training of this run has diverged")
 
 
@@ -91,8 +92,8 @@ def _print(done: "Replayed") -> None:
     )
     if not done.findings:
         output.print(
-            "all is finite this time: hard negatives, encoders that learn and dropout of another "
-            "kind of device are not repeated"
+            "all is finite this time: hard negatives, a teacher, encoders that learn and dropout "
+            "of another kind of device are not repeated"
         )
     for number, finding in enumerate(done.findings[:SHOWN]):
         output.print(escape(f"{'first: ' if not number else 'then:  '}{finding}"), soft_wrap=True)

@@ -85,6 +85,11 @@ class TrainingConfig(Section):
                 f'augment = {self.augment!r} goes with prefixes = "one": with "all", every item of '
                 "a history is a target too"
             )
+        if self.contrast_weight and self.accumulate > 1:
+            raise ValueError(
+                f"contrast_weight goes with accumulate = 1, not {self.accumulate}: views are told "
+                "apart from all others of a step, which its parts do not see"
+            )
         if self.loss != "softmax" and self.negatives == "all":
             raise ValueError(f'loss = {self.loss!r} needs drawn negatives, such as "uniform"')
         if self.loss != "softmax" and self.label_smoothing:

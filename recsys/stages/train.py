@@ -69,8 +69,9 @@ def train_stage(run: Run, seed: int) -> Stage:
         lines = [json.dumps(record) for record in found.history]
         (folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
         checkpoint = _checkpoint_folder(run, seed, stage)
-        for leftover in checkpoint.parent.glob(f".*{checkpoint.name.lstrip('.')}*"):
-            remove_folder(leftover)
+        names = (f".*{checkpoint.name.lstrip('.')}*", "diverged", "diverged-[0-9]*")
+        for leftover in (folder for name in names for folder in checkpoint.parent.glob(name)):
+            remove_folder(leftover)  # a step that was not finite is of an earlier training
         best = found.scores.get(found.epochs)
         facts: dict[str, Any] = {"seed": seed, "epochs": found.epochs}
         facts["validation_ndcg@10"] = best

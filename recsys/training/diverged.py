@@ -158,6 +158,7 @@ def save_moment(
             "loss": str(loss),  # json has no nan
             "norm": str(norm),
             "random": moment.random,
+            "total": moment.batch.total,
             "training": config.model_dump(mode="json"),
         }
         write_json(partial / STATE, state | about)
@@ -182,7 +183,7 @@ def read_moment(folder: Path) -> tuple[Moment, TrainingConfig, Path]:
             for name in LISTS
         }
         members: dict[str, Any] = {name: arrays[name] for name in PLAIN} | lists
-        batch = Batch(**members)
+        batch = Batch(**members, total=state["total"])
         drawn = None
         if "drawn.items" in arrays:
             drawn = Negatives(arrays["drawn.items"], arrays["drawn.log_q"])

@@ -125,7 +125,8 @@ def train(
         until: the last epoch, counted from 1; the schedule is that of ``config.epochs`` all the
             same.
         miner: makes of all item vectors what finds hard negatives, once an epoch.
-        workers: who shares each step; their number changes nothing but the time it takes.
+        workers: who shares each step; their number changes how sums round, what dropout drops and
+            which hard negatives are drawn, and the time it takes.
         on_step: told of every step.
 
     Raises:
@@ -163,7 +164,7 @@ def train(
             place = (epoch, number)
             total += make_step(learner, objective, batch, random, mine, rate, watch, place)
             if on_step is not None:
-                on_step(number + 1, steps, partial(_place, number + 1, batch, random, total))
+                on_step(number + 1, steps, partial(_place, number + 1, batch, random, total, watch))
         watch.look()
         loss = float(workers.sum(total)) / steps  # the one wait for the GPU
         if not math.isfinite(loss):
@@ -210,10 +211,13 @@ def _begin(
     return random, place.loss.to(device, copy=True), place.steps
 
 
-def _place(steps: int, batch: Batch, random: np.random.Generator, total: Tensor) -> Place:
-    """Where the training stands after a batch."""
+def _place(
+    steps: int, batch: Batch, random: np.random.Generator, total: Tensor, watch: Watch
+) -> Place:
+    """Where the training stands after a batch: only where all steps until then were made."""
+    watch.look()
     negatives, generators = dict(random.bit_generator.state), generator_states(total.device)
-    return Place(steps, batch.after, negatives, total.clone(), generators)
+    return Place(steps, batch.after, negatives, total.to("cpu", copy=True), generators)
 
 
 def _tuning(

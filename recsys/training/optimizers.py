@@ -26,15 +26,22 @@ def id_tables(towers: TwoTower, config: TrainingConfig) -> dict[str, nn.Embeddin
     """
     if config.table_optimizer == "adamw":
         return {}
-    tables = {"users.history": towers.users.history, "users.id": towers.users.id}
-    if not against_all(config, towers.n_items):
-        tables["items.id"] = towers.items.id
+    tables = _all_tables(towers)
+    if against_all(config, towers.n_items):
+        del tables["items.id"]
     least = config.full_softmax_up_to if config.table_optimizer == "auto" else 0
     return {
-        f"{name}.weight": table
-        for name, table in tables.items()
-        if table is not None and table.num_embeddings > least
+        f"{name}.weight": table for name, table in tables.items() if table.num_embeddings > least
     }
+
+
+def _all_tables(towers: TwoTower) -> dict[str, nn.Embedding]:
+    tables = {
+        "users.history": towers.users.history,
+        "users.id": towers.users.id,
+        "items.id": towers.items.id,
+    }
+    return {name: table for name, table in tables.items() if table is not None}
 
 
 class Optimizers:
@@ -45,11 +52,11 @@ class Optimizers:
     """
 
     def __init__(self, towers: TwoTower, config: TrainingConfig) -> None:
-        """Start afresh; the tables' gradients become sparse."""
+        """Start afresh; the tables' gradients become sparse, and those of no others."""
         self.parameters = list(towers.parameters())
         tables = id_tables(towers, config)
-        for table in tables.values():
-            table.sparse = True
+        for name, table in _all_tables(towers).items():
+            table.sparse = f"{name}.weight" in tables
         self.tables: dict[str, nn.Parameter] = {name: towers.get_parameter(name) for name in tables}
         encoders = [list(content.tail.parameters()) for content in towers.items.tuned]
         apart = {id(weight) for weights in [*encoders, self.tables.values()] for weight in weights}

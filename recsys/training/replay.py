@@ -100,8 +100,8 @@ def replay(
 ) -> Replayed:
     """Do the step again that `recsys.training.diverged.save_moment` wrote, and look everywhere.
 
-    Hard negatives are left out, and encoders that learn are not asked anew. Dropout repeats on a
-    device of the same kind only.
+    Hard negatives and a teacher are left out, and encoders that learn are not asked anew. Dropout
+    repeats on a device of the same kind only.
 
     Args:
         folder: of the step.

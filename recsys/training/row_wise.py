@@ -111,7 +111,7 @@ def _touch(
     beta1, beta2 = betas
     if not state:
         state.update(_fresh(table, momentum=beta1 > 0))
-    now = state["step"] + 1.0
+    now = state["steps"] + 1.0
     missed = now - state["last"][rows]  # 1: touched at the step before
     fresh = {"last": now.expand_as(missed)}
     square = gradients.square().mean(dim=1)
@@ -132,13 +132,13 @@ def _touch(
             stays = (found_inf > 0).expand(len(rows), *(1,) * (value.ndim - 1))
             value = torch.where(stays, before, value)  # noqa: PLW2901 (what is written)
         whole.index_copy_(0, rows, value.contiguous())
-    state["step"].copy_(now if found_inf is None else now - found_inf)
+    state["steps"].copy_(now if found_inf is None else now - found_inf)
 
 
 def _fresh(table: Tensor, *, momentum: bool) -> dict[str, Tensor]:
     """The state of a table that no step has touched."""
     state = {
-        "step": table.new_zeros(()),
+        "steps": table.new_zeros(()),  # not "step": torch would load that onto the CPU
         "second": table.new_zeros(len(table)),
         "last": table.new_zeros(len(table)),  # a float32 counts steps up to 16 million
     }

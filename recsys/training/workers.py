@@ -197,10 +197,13 @@ class _Gather(torch.autograd.Function):
 
 @contextmanager
 def open_workers(device: str = "auto") -> Iterator[Workers]:
-    """Join the processes that ``torchrun`` started: nccl where each has a GPU, else gloo.
+    """Join the processes that ``torchrun`` started: by nccl on GPUs, one each, by gloo on CPUs.
 
     Args:
         device: of the training, as in ``training.device``.
+
+    Raises:
+        ConfigError: not each of them can have a GPU.
     """
     workers = Workers.from_environment()
     if not workers.are_several:
@@ -208,9 +211,24 @@ def open_workers(device: str = "auto") -> Iterator[Workers]:
         return
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
+        _check_gpus(device, workers)
         torch.cuda.set_device(workers.local_rank)
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield workers
     finally:
         dist.destroy_process_group()
+
+
+def _check_gpus(device: str, workers: Workers) -> None:
+    there = torch.cuda.device_count()
+    if device not in ("auto", "cuda"):
+        raise ConfigError(
+            f"training.device = {device!r}, but {workers.size} processes train, each on a GPU of "
+            "its own; take cuda or cpu"
+        )
+    if workers.local_rank >= there:
+        raise ConfigError(
+            f"process {workers.local_rank} of this machine (counted from 0) has no GPU: {there} "
+            'are here; start as many processes, or take training.device = "cpu"'
+        )

@@ -1,6 +1,7 @@
 """A step that is not finite: it is not made, it is kept, and its replay says what was wrong."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from recsys.data.interactions import Interactions
 from recsys.errors import ArtifactError, TrainingDiverged
 from recsys.towers.two_tower import TwoTower
 from recsys.training import diverged
-from recsys.training.diverged import read_moment
-from recsys.training.loop import Learner, train
+from recsys.training.batches import draw_batches
+from recsys.training.diverged import Moment, read_moment, save_moment
+from recsys.training.loop import Learner, Place, train
 from recsys.training.replay import replay
 
 USERS, ITEMS, WIDTH = 20, 30, 6
@@ -107,6 +109,41 @@ def test_training_stops_with_the_weights_before_the_step_and_its_batch(
     assert done.findings == () and done.loss == pytest.approx(
         float(json.loads((tmp_path / "diverged" / "state.json").read_text())["loss"]), rel=1e-6
     )
+
+
+def test_where_a_step_was_not_made_is_no_place_to_go_on_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner, config = make_learner(None, [])
+    Spoil(learner, "users.encoders.0", 3)
+    watch = diverged.Watch.__init__
+
+    def looks_seldom(self: diverged.Watch, *args: Any) -> None:  # as on a GPU
+        watch(self, *args)
+        self.every = 5
+
+    monkeypatch.setattr(diverged.Watch, "__init__", looks_seldom)
+    asked, told = list[int](), list[int]()
+
+    def on_step(step: int, steps: int, place: Callable[[], Place]) -> None:
+        assert steps > 4
+        asked.append(step)
+        if step in (2, 4):
+            told.append(place().steps)
+
+    with pytest.raises(TrainingDiverged, match="epoch 1, step 3: "):
+        list(train(learner, make_rows(), config, seed=0, until=1, on_step=on_step))
+    assert (asked, told) == ([1, 2, 3, 4], [2])
+
+
+def test_a_share_of_a_step_stays_one(tmp_path: Path) -> None:
+    learner, config = make_learner(None, [])
+    histories = make_rows().histories()
+    batch = next(draw_batches(histories, config, 100, seed=0, epoch=1, workers=(1, 2)))
+    moment = Moment(1, 1, batch, None, {}, ())
+    save_moment(tmp_path / "diverged", learner.towers, config, moment, 0.0, 0.0, {})
+    assert batch.total == 4.0
+    assert read_moment(tmp_path / "diverged")[0].batch.total == batch.total
 
 
 def stopped(folder: Path, blocks: list[ContentBlock], **settings: object) -> None:
@@ -212,3 +249,8 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found["findings"]
     told = runner.invoke(app, ["replay", "shop.toml"])
     assert "first: " in told.output
+    Path(folder).rename(f"{folder}-0")  # of the first of several processes
+    assert runner.invoke(app, ["replay", "shop.toml", "--json"]).output == by_config.output
+    runner.invoke(app, ["train", "shop.toml", "training.learning_rate=0.003", "--quiet"])
+    after = runner.invoke(app, ["replay", "shop.toml"])
+    assert isinstance(after.exception, ArtifactError), "of a training before this one"

@@ -141,6 +141,17 @@ def test_a_step_that_is_not_finite_changes_nothing(beta1: float) -> None:
     assert torch.equal(table, run(steps, (beta1, 0.98), 0.1))
 
 
+def test_what_is_loaded_lies_where_the_table_is() -> None:
+    table = start()
+    optimizer = RowWiseAdam([table], lr=RATE, betas=(0.9, 0.98))
+    table.grad = torch.ones_like(table)
+    optimizer.step()
+    elsewhere = nn.Parameter(torch.empty_like(table, device="meta"))  # as on a GPU
+    other = RowWiseAdam([elsewhere], lr=RATE, betas=(0.9, 0.98))
+    other.load_state_dict(optimizer.state_dict())
+    assert {value.device for value in other.state[elsewhere].values()} == {elsewhere.device}
+
+
 def test_coalescing_adds_what_each_row_gets() -> None:
     rows, gradients = torch.tensor([5, 1, 5, 0, 1, 5]), torch.randn(6, D)
     got = coalesced(sparse(rows, gradients))
@@ -215,6 +226,15 @@ def test_which_tables_are_row_wise(settings: dict[str, object], tables: set[str]
     for name in TABLES | ITEM_IDS:
         table = made.towers.get_submodule(name.removesuffix(".weight"))
         assert isinstance(table, nn.Embedding) and table.sparse == (name in tables)
+
+
+def test_towers_may_learn_by_another_optimiser_afterwards() -> None:
+    made, config = learner(table_optimizer="row-wise")
+    list(train(made, rows_of_a_log(), config, seed=0, until=1))
+    later = config.model_copy(update={"table_optimizer": "adamw"})
+    again = Learner(made.towers, later)
+    assert not again.optimizers.tables
+    list(train(again, rows_of_a_log(), later, seed=0, until=1))
 
 
 def test_without_tables_a_step_is_adamw_after_clipping_bit_for_bit() -> None:

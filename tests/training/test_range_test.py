@@ -15,6 +15,8 @@ from recsys.config import TowersConfig, TrainingConfig
 from recsys.data.interactions import Interactions
 from recsys.errors import DataError
 from recsys.towers.two_tower import TwoTower
+from recsys.training import diverged
+from recsys.training.distill import Teacher
 from recsys.training.loop import Learner
 from recsys.training.range_test import RangeTest, range_test
 
@@ -88,6 +90,36 @@ def test_real_steps_learn_at_the_rates_and_repeat() -> None:
     assert first.losses[-5:].mean() < first.losses[:5].mean() - 0.1
     still = range_test(learner(), rows(), TRAINING, seed=0, steps=60, low=1e-9, high=1e-8)
     assert still.losses[-20:].mean() == pytest.approx(still.losses[:20].mean(), abs=0.15)
+
+
+def test_a_teacher_is_learnt_from_as_well() -> None:
+    towers = TwoTower(TowersConfig(dim=8), 20, (), rows().item_counts() > 0, seed=1)
+    taught = Learner(learner().towers, TRAINING, Teacher.of(towers, TRAINING))
+    found = range_test(taught, rows(), TRAINING, seed=0, steps=30)
+    alone = range_test(learner(), rows(), TRAINING, seed=0, steps=30)
+    assert found.losses[0] > alone.losses[0] + 1e-3
+
+
+@pytest.mark.parametrize("seldom", [1, 50])
+def test_a_step_that_is_not_made_ends_it(monkeypatch: pytest.MonkeyPatch, seldom: int) -> None:
+    watch = diverged.Watch.__init__
+
+    def looks_seldom(self: diverged.Watch, *args: Any) -> None:  # as on a GPU
+        watch(self, *args)
+        self.every = seldom
+
+    monkeypatch.setattr(diverged.Watch, "__init__", looks_seldom)
+    spoilt, calls = learner(), list[torch.Tensor]()
+
+    def spoil(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        calls.append(output)
+        if len(calls) == 30:
+            output.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
+
+    spoilt.towers.users.register_forward_hook(spoil)
+    found = range_test(spoilt, rows(), TRAINING, seed=0, steps=60, high=0.1)
+    assert found.burst
+    assert len(found.losses) == 29
 
 
 CONFIG = """

@@ -1,5 +1,6 @@
 """Several processes learn what one learns, and a step may be cut into parts."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from together import WAYS, learn
+from together import WAYS, learn, make
+from typer.testing import CliRunner
 
+from recsys.cli import app
 from recsys.errors import ConfigError
-from recsys.training.workers import Workers
+from recsys.stages.command import Command
+from recsys.training.workers import Workers, open_workers
 
 # Attention does not change with the bias of its keys: the gradient is rounding, which Adam makes
 # steps of full length from.
@@ -31,7 +35,7 @@ def free_port() -> int:
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes learnt, in all ways."""
     folder = tmp_path_factory.mktemp("together")
-    command = [sys.executable, SCRIPT, folder, str(request.param), str(free_port())]
+    command = [sys.executable, str(SCRIPT), str(folder), str(request.param), str(free_port())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -87,6 +91,11 @@ def test_what_needs_one_process_is_refused() -> None:
         learn("all items", Workers(0, 2), contrast_weight=0.1)
 
 
+def test_what_needs_a_whole_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="contrast_weight goes with accumulate = 1, not 2"):
+        make("all items", contrast_weight=0.1, accumulate=2)
+
+
 def test_torchrun_says_who_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Workers.from_environment() == Workers(0, 1, 0)
     for name, value in {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}.items():
@@ -95,6 +104,28 @@ def test_torchrun_says_who_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(ConfigError, match="torchrun"):
         Workers.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("auto", "has no GPU: 1 are here"), ("cuda:0", "a GPU of its own")]
+)
+def test_each_process_has_a_gpu(monkeypatch: pytest.MonkeyPatch, device: str, said: str) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=said), open_workers(device):
+        pass
+
+
+def test_the_first_alone_prints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text('[data]\nsource = "synthetic"\n')
+    monkeypatch.setattr(Command, "stage", lambda *_, **__: {"train": {}})
+    words = ["train", str(tmp_path / "my.toml"), "--out", str(tmp_path / "run"), "--json"]
+    assert json.loads(CliRunner().invoke(app, words).stdout) == {"train": {}}
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(app, words).stdout == ""
 
 
 def test_shares_are_all_of_it_once() -> None:
