@@ -17,6 +17,7 @@ from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data
 from recsys.stages.run import Run
 from recsys.stages.stage import Record
+from recsys.stages.teacher import load_teachers
 from recsys.stages.train import item_blocks
 from recsys.training.range_test import RangeTest, range_test
 
@@ -51,7 +52,8 @@ def lr_find(
     split = load_data(run)[1]
     blocks, users = tuple(item_blocks(run, content)), tuple(load_user_blocks(content))
     shape = Shape(config.towers, blocks, users)
-    fit = Epochs(split, shape, config.training, seed, checkpoints=Checkpoints())
+    teachers = load_teachers(run, seed)
+    fit = Epochs(split, shape, config.training, seed, checkpoints=Checkpoints(), teachers=teachers)
     learner = fit.learner(split.train)
     found = range_test(
         learner, split.train, config.training, seed=seed, steps=steps, low=low, high=high,

@@ -5,7 +5,7 @@ L. Smith, "Cyclical learning rates for training neural networks", WACV 2017, sec
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def range_test(
     """
     if not len(rows):
         raise DataError("learning-rate range test: no interactions to learn from")
-    objective = Objective.of(rows, config)
+    objective = replace(Objective.of(rows, config), teacher=learner.teacher)
     mine = miner(learner.towers.item_vectors()) if miner and config.hard_negatives else None
     rates, losses = np.geomspace(low, high, steps), list[float]()
     random, sum_, best, burst = np.random.default_rng([seed, MIXED_IN]), 0.0, math.inf, False
