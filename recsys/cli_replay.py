@@ -82,7 +82,8 @@ def _content(folder: Path) -> Path:
 
 def _plain(done: dict[str, Any]) -> dict[str, Any]:
     """As json has it: it knows no NaN."""
-    return done | {"loss": str(done["loss"]), "norm": str(done["norm"])}
+    norm = None if done["norm"] is None else str(done["norm"])
+    return done | {"loss": str(done["loss"]), "norm": norm}
 
 
 def _print(done: "Replayed") -> None:

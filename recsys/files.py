@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ __all__ = [
 
 BLOCK = 1 << 20  # bytes read at a time while hashing
 READERS = 2  # files that are hashed at a time
+TICK = 0.02  # seconds; when a file was changed is noted by clocks that tick every 10 ms or sooner
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: paths as they are; swap them
 JOURNAL = ".journal.jsonl"  # what an unfinished folder knows of itself; none is in a finished one
 
@@ -213,6 +215,8 @@ def digest_file(path: Path) -> str:
     # Not the name: a folder that was written beside its place and has moved there is the same.
     key = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
     if key not in _DIGESTS:
+        # Changed once more within the tick, it would look as it does now.
+        time.sleep(min(max(about.st_ctime + TICK - time.time(), 0.0), TICK))
         _DIGESTS[key] = _digest_bytes(path)
     return _DIGESTS[key]
 

@@ -101,6 +101,22 @@ def test_what_has_moved_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert digest_files(tmp_path / "made") == {"long": "read"}
 
 
+def test_a_file_is_read_when_a_later_change_would_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two changes within one tick of the system's clock leave the same times."""
+    read_at: list[float] = []
+    monkeypatch.setattr(files, "_digest_bytes", lambda _: str(read_at.append(time.time())))
+    path = tmp_path / "file"
+    path.write_text("one")
+    digest_file(path), digest_file(path)
+    assert len(read_at) == 1
+    assert read_at[0] >= path.stat().st_ctime + 0.01
+    os.utime(path, (2**33, 2**33))  # a clock that went wrong costs no more
+    digest_file(path)
+    assert read_at[1] - path.stat().st_ctime < 1
+
+
 def test_two_writers_of_a_folder_do_not_touch_each_others(tmp_path: Path) -> None:
     path = tmp_path / "run"
     killed = tmp_path / ".run.999999999.partial"

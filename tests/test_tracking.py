@@ -3,6 +3,8 @@
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -214,6 +216,38 @@ def test_the_machine_is_watched_until_the_end(out: Path, wandb: StubWandb) -> No
     held = client.get_metric_history(run.info.run_id, "system/memory_mib")
     assert all(50 < one.value < 100_000 for one in held)
     assert system_metrics(0.5)["system/cpu_percent"] == 50
+
+
+def test_a_gpu_that_does_not_tell_its_load_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotSupported(Exception):
+        """Stands for pynvml's, which is no RuntimeError."""
+
+    def utilization() -> int:
+        raise NotSupported
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (1 << 20, 3 << 20))
+    monkeypatch.setattr("torch.cuda.utilization", utilization)
+    found = system_metrics(0.5)
+    assert found["system/gpu_memory_mib"] == 2
+    assert "system/gpu_percent" not in found
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mlflow", "_client"), ("tensorboard", "_writer")])
+def test_a_tracker_that_another_thread_gives_up_is_no_error(
+    out: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = opened(out, kind=kind)
+
+    @contextmanager
+    def given_up(_: str) -> Iterator[None]:
+        setattr(tracker, name, None)  # after this thread has looked whether it is alive
+        yield
+
+    monkeypatch.setattr(tracker, "_forgiving", given_up)
+    tracker.tag({"a": "b"})
+    assert getattr(tracker, name) is None
+    tracker.finish({}, {}, ok=True)
 
 
 def test_kinds_are_told_once_and_checked() -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recsys.config import Protocol
 from recsys.data import protocols
 from recsys.data.arrow import read_parquet, write_parquet
+from recsys.data.blocks import count
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
 from recsys.data.mapped import load_array, load_log
@@ -63,7 +64,7 @@ class Split:
             )
 
     def __repr__(self) -> str:
-        counts = zip(NAMES, np.bincount(self.parts, minlength=len(Part)), strict=True)
+        counts = zip(NAMES, count(self.parts, len(Part)), strict=True)
         named = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts if n)
         return f"Split({self.protocol}: {named})"
 

@@ -124,9 +124,10 @@ class MlflowTracker:
             self._call("log_batch", metrics=some[start : start + MOST_METRICS])
 
     def _call(self, method: str, **arguments: object) -> None:
-        if self._client is not None:
+        client = self._client  # another thread may find meanwhile that the store is dead
+        if client is not None:
             with self._forgiving(method):
-                getattr(self._client, method)(self.run_id, **arguments)
+                getattr(client, method)(self.run_id, **arguments)
 
     @contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:

@@ -103,11 +103,11 @@ def system_metrics(processor: float) -> dict[str, float]:
     """
     found = {"system/cpu_percent": 100 * processor, "system/memory_mib": _resident() / MIB}
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        found["system/gpu_memory_mib"] = (total - free) / MIB
         try:
+            free, total = torch.cuda.mem_get_info()
+            found["system/gpu_memory_mib"] = (total - free) / MIB
             found["system/gpu_percent"] = float(torch.cuda.utilization())
-        except (ModuleNotFoundError, RuntimeError):  # for want of NVIDIA's own library
+        except Exception:  # NVIDIA's library is not there, or has errors of its own (MIG: no load)
             return found
     return found
 

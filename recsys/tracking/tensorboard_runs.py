@@ -68,9 +68,10 @@ class TensorboardTracker:
         self._call("close")
 
     def _call(self, method: str, *values: object, **named: object) -> None:
-        if self._writer is not None:
+        writer = self._writer  # another thread may find meanwhile that the disk is full
+        if writer is not None:
             with self._forgiving(method):
-                getattr(self._writer, method)(*values, **named)
+                getattr(writer, method)(*values, **named)
 
     @contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:

@@ -240,6 +240,22 @@ def test_columns_that_some_files_lack_and_a_catalogue(tmp_path: Path) -> None:
     assert len(both[0].notes) >= 3
 
 
+@pytest.mark.parametrize("column", ["user_id", "item_id", "time", "stars"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_with_nothing_in_a_column_that_is_floats_in_another(
+    tmp_path: Path, column: str, named: bool
+) -> None:
+    """Floats are how pandas writes integers with gaps, and no type is how it writes gaps only."""
+    folder = write(tmp_path / "log", faulty(5), ["floats"])
+    table = pq.read_table(folder / "0.parquet")
+    without = table.drop_columns([column]).slice(0, 30)
+    if named:
+        without = without.append_column(column, pa.nulls(30))
+    pq.write_table(without, folder / "1.parquet")
+    data = DataConfig(interactions=(folder,), time="time", weight="stars")
+    assert compare(tmp_path / "data", data, SplitConfig()) is not None
+
+
 def test_iso_times_compact_dates_and_an_order(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     days = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 900, 200), unit="D")

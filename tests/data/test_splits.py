@@ -1,5 +1,6 @@
 """What holds of any split: a partition, no future, saved and loaded; what is refused."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from small_logs import Row, dataset_of, logs
 
 from recsys.config import Protocol
+from recsys.data import blocks
+from recsys.data.interactions import Interactions
+from recsys.data.mapped import LOG_KINDS
 from recsys.data.protocols import Part
 from recsys.data.splits import Split, split
 from recsys.errors import ArtifactError, ConfigError, DataError
@@ -49,6 +53,21 @@ def test_is_a_partition_without_the_future_and_survives_saving(
         assert getattr(again, name).tolist() == getattr(made, name).tolist()
         assert getattr(again, name).dtype == np.int8
     assert again.log.rows.tolist() == made.log.rows.tolist()
+
+
+def test_the_parts_of_a_long_log_are_counted_without_a_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", 1000)
+    n = 200_000
+    columns = {name: np.zeros(n, kind) for name, kind in LOG_KINDS.items()}
+    log = Interactions(**columns, n_users=1, n_items=1)
+    made = Split("user-time", log, np.zeros(n, np.int8), np.zeros(1, np.int8))
+    tracemalloc.start()
+    assert repr(made) == "Split(user-time: 200,000 train)"
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < n, "a byte a row"
 
 
 def test_ties_go_by_item_number_or_by_row_of_the_file() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from recsys.errors import ArtifactError, ConfigError
 from recsys.stages.command import Command
+from recsys.stages.lr_find import lr_find
 from recsys.stages.stage import read_record
+from recsys.stages.tune.search import search
 from recsys.towers.saved import load_towers
 
 CONFIG = """
@@ -102,6 +104,21 @@ def test_the_second_training_has_a_teacher_of_its_own(folder: Path) -> None:
     assert first["validation_ndcg@10"] == second["validation_ndcg@10"]
     ours, theirs = (load_towers(folder / f"{out}/towers", ()) for out in ("one", "two"))
     assert np.abs(ours.item_vectors() - theirs.item_vectors()).max() > 1e-3
+
+
+def test_a_search_and_a_range_test_learn_from_it_too(folder: Path) -> None:
+    found = {}
+    for name, teacher in (("taught", "large"), ("untaught", "")):
+        made = command(folder, name, "tune.trials=1", "training.epochs=4", teacher=teacher)
+        go(made, "prepare", "embed", "train")
+        facts = read_record(folder / name / "towers")["facts"]
+        results = search(made.run, tell=lambda _: None)  # the config's own setting
+        assert results.trials["score"].tolist() == [facts["validation_ndcg@10"]]
+        assert results.trials["epochs"].tolist() == [facts["epochs"]]
+        found[name] = lr_find(made.run, steps=40, tell=lambda _: None)
+    ours, theirs = found["taught"].losses, found["untaught"].losses
+    n = min(len(ours), len(theirs))
+    assert np.abs(ours[:n] - theirs[:n]).max() > 1e-3
 
 
 def test_what_is_served_is_cut_and_packed(folder: Path) -> None:

@@ -15,15 +15,15 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 from recsys.cli import app
-from recsys.config import TowersConfig, TrainingConfig
+from recsys.config import Config, TowersConfig, TrainingConfig
 from recsys.config_file import load_config
 from recsys.epochs import OnEpoch
-from recsys.errors import ConfigError, TrainingDiverged
+from recsys.errors import ConfigError, RecsysError, TrainingDiverged
 from recsys.stages.command import Command
 from recsys.stages.tune.results import Results
 from recsys.stages.tune.search import search
 from recsys.stages.tune.space import Space
-from recsys.stages.tune.study import Searched, ask
+from recsys.stages.tune.study import Searched, ask, forget_killed
 from recsys.stages.tune.trial import Learnable
 from recsys.training.loop import EpochReport
 
@@ -168,6 +168,63 @@ def test_a_killed_trial_is_tried_again(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("planned")
+def test_a_setting_that_kills_twice_is_passed_over(config: Path) -> None:
+    searched(config, "tune.trials=2")
+    study, loaded = study_of(config), load_config(config, ["tune.trials=9"])
+    plan = Searched(config.parent / "run" / "tune" / "study.db", loaded.tune, 2, loaded.seed)
+    begun = []
+    for _ in range(3):
+        asked = ask(study, plan, Space.of(loaded).distributions)
+        assert asked is not None
+        begun.append(asked.params)
+        assert forget_killed(study, again=True) == 1
+    assert begun[0] == begun[1] != begun[2]
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_setting_that_breaks_is_not_drawn_by_every_call(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that the memory does not hold."""
+    score = Learnable.score
+    bad: list[dict[str, Any]] = []
+
+    def breaks(self: Learnable, tried: Config, trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            bad.append(trial.params)
+        if trial.params in bad:
+            raise RuntimeError("out of memory")
+        return score(self, tried, trial)
+
+    monkeypatch.setattr(Learnable, "score", breaks)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        searched(config)
+    results = searched(config)
+    assert results.trials["state"].tolist() == ["complete", "fail", "complete", "complete"]
+    assert results.trials["why"][1] == "RuntimeError: out of memory"
+
+
+@pytest.mark.usefixtures("planned")
+def test_a_search_that_finishes_nothing_says_so_and_leaves_no_best(config: Path) -> None:
+    searched(config, "tune.trials=1")
+    best = config.parent / "run" / "tune" / "best.toml"
+    assert best.is_file()
+    with pytest.raises(RecsysError, match=r"none of 3 trials was finished; last: .*loss is nan"):
+        searched(config, "tune.space={'training.learning_rate' = [0.8, 0.9]}", force=True)
+    assert not best.exists()
+
+
+def test_a_validation_part_that_asks_nothing_is_said_before_any_training(tmp_path: Path) -> None:
+    """Nobody else has the items that are held out."""
+    rows = [(user, 100 * user + place) for user in range(4) for place in range(10)]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(tmp_path / "log.csv", index=False)
+    text = CONFIG.replace('source = "synthetic"', 'interactions = "log.csv"')
+    (tmp_path / "my.toml").write_text(text)
+    with pytest.raises(ConfigError, match="nobody validates"):
+        searched(tmp_path / "my.toml")
+
+
+@pytest.mark.usefixtures("planned")
 def test_no_more_are_begun_than_were_asked_for(config: Path) -> None:
     """Trials of other processes that are under way count."""
     searched(config, "tune.trials=1")
@@ -239,6 +296,23 @@ def test_ctrl_c_keeps_what_there_is(config: Path, monkeypatch: pytest.MonkeyPatc
     assert (config.parent / "run" / "tune" / "best.toml").is_file()
     searched(config)
     assert len(settings(study_of(config))) == 3
+
+
+@pytest.mark.usefixtures("planned")
+def test_what_ctrl_c_stopped_is_tried_again(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config's own setting, too, which is asked for once only."""
+
+    def stopped(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Learnable, "score", stopped)
+        searched(config)
+    searched(config)
+    tried = settings(study_of(config))
+    assert tried[0] == {"towers.dim": 8, "training.learning_rate": 3e-3}
+    searched(config, force=True)
+    assert settings(study_of(config)) == tried
 
 
 @pytest.mark.usefixtures("planned")

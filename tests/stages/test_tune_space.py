@@ -26,6 +26,8 @@ def in_space(**space: Any) -> Config:
         ({"towers__dim": [8, 1]}, "towers.dim = 1: .*greater than or equal to 2"),
         ({"training__learning_rate": {"low": 0, "high": 1}}, "learning_rate = 0.0"),
         ({"towers__fusion": {"low": 0, "high": 1}}, "towers.fusion"),
+        ({"towers__dim": {"low": 8, "high": 16, "step": 0.5}}, "step = 0.5: expected a whole"),
+        ({"towers__dim": {"low": 8, "high": 16, "step": 2.5}}, "step = 2.5: expected a whole"),
     ],
 )
 def test_a_space_that_cannot_be_is_refused(space: dict[str, Any], message: str) -> None:

@@ -247,6 +247,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert by_config.exit_code == 0 and by_config.output == by_folder.output
     found = json.loads(by_config.output)
     assert found["findings"]
+    assert found["norm"] != "None", "json has a null"
     told = runner.invoke(app, ["replay", "shop.toml"])
     assert "first: " in told.output
     Path(folder).rename(f"{folder}-0")  # of the first of several processes

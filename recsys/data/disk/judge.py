@@ -110,16 +110,16 @@ class Groups:
 
     Attributes:
         pieces: the rows of each group, in the order of the files; `ROW` or `WEIGHED`.
-        firsts: the first user of each group, int64 ``(n_groups,)``.
+        n: how many groups there are.
         time_kind: what their times are.
     """
 
     pieces: Pieces
-    firsts: NDArray[np.int64]
+    n: int
     time_kind: TimeKind
 
     def __len__(self) -> int:
-        return len(self.firsts)
+        return self.n
 
     @property
     def weighed(self) -> bool:
@@ -161,7 +161,7 @@ def group(
     clock = int(time.time() * 1000) if now is None else now
     behind = np.cumsum(looked.users.counts)
     group_of = (behind - looked.users.counts) // group_rows  # of each user
-    _, firsts, group_of = np.unique(group_of, return_index=True, return_inverse=True)
+    groups, group_of = np.unique(group_of, return_inverse=True)
     kind = ROW if config.weight is None and config.duplicates != "sum" else WEIGHED
 
     def judge(block: Table) -> _Judged:
@@ -191,4 +191,4 @@ def group(
         time_kind = judged.time_kind
         for reason, rows in judged.rejected:
             reasons.add(reason, rows)
-    return Groups(pieces, firsts, time_kind)
+    return Groups(pieces, len(groups), time_kind)

@@ -165,12 +165,9 @@ class ParquetLog:
     def _uniform(self, batch: Any, name: str, file: int, prints: bool) -> Any:
         """A column of a block in the type that it has in all files."""
         target = self.type_of(name)
-        if name not in batch.schema.names:
-            return pa.nulls(batch.num_rows, target)
-        column = batch.column(name)
-        if pa.types.is_null(column.type):
-            return column.cast(target)
-        if column.type != target or self._differs(name):
+        there = name in batch.schema.names and not pa.types.is_null(batch.schema.field(name).type)
+        column = batch.column(name) if there else pa.nulls(batch.num_rows, target)
+        if there and (column.type != target or self._differs(name)):
             whole = pa.types.is_floating(column.type) and self.whole(name, (file,))
             return as_text(column, whole=whole)
         if prints and pa.types.is_floating(target):

@@ -29,6 +29,8 @@ class Pieces:
 
     def add(self, numbers: NDArray[Any], records: NDArray[Any]) -> None:
         """Put records ``(n,)`` behind those of their numbers ``(n,)``, at least 0."""
+        if not len(numbers):  # a block of which nothing can be read
+            return
         order = np.argsort(numbers, kind="stable")
         numbers, records = numbers[order], records.take(order)  # several times as fast as [order]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))

@@ -123,10 +123,7 @@ def _cut(
     users: NDArray[np.int64],
     items: NDArray[np.int64],
 ) -> bool:
-    """Cut users, then items with too few rows, once; return whether there were any.
-
-    A user's rows lie in one group, so they are cut while it is read; an item's do not.
-    """
+    """Cut users, then items with too few rows, once; return whether there were any."""
     few_users, few_items = users < config.user_core, items < config.item_core
     few_users &= users > 0
     found = bool(few_users.any())

@@ -22,9 +22,9 @@ from recsys.stages.tune.space import Space
 from recsys.stages.tune.study import WHY
 from recsys.stages.tune.trial import EPOCHS, SECONDS
 
-__all__ = ["Results", "ValueRow", "print_results", "write_results"]
+__all__ = ["FILES", "Results", "ValueRow", "print_results", "write_results"]
 
-TRIALS, BEST, TABLE, CHART = "trials.parquet", "best.toml", "table.md", "tune.png"
+FILES = TRIALS, BEST, TABLE, CHART = "trials.parquet", "best.toml", "table.md", "tune.png"
 FEWEST = 4  # finished trials that importance is computed of: a forest of fewer says nothing
 SHOWN, COLUMNS = 10, 5  # best trials in the file and in the terminal
 OPTIMISTIC = (
@@ -75,7 +75,7 @@ class Results:
 
     def files(self, folder: Path) -> list[Path]:
         """The files in the search's folder."""
-        return [folder / name for name in (TRIALS, BEST, TABLE, CHART)]
+        return [folder / name for name in FILES]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for json."""

@@ -22,9 +22,10 @@ from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data
 from recsys.stages.run import Run
 from recsys.stages.stage import Record, inputs_of
+from recsys.stages.teacher import load_teachers
 from recsys.stages.train import item_blocks, train_stage
 from recsys.stages.tune.record import Recorder
-from recsys.stages.tune.results import Results, write_results
+from recsys.stages.tune.results import FILES, Results, write_results
 from recsys.stages.tune.space import Space
 from recsys.stages.tune.study import Searched, ask, counted, forget_killed, open_study
 from recsys.stages.tune.trial import Learnable, try_out
@@ -52,7 +53,7 @@ class _Plan:
         """Load what trials learn from."""
         content = self.run.folder("content")
         blocks = Blocks(item_blocks(self.run, content), load_user_blocks(content))
-        return Learnable(_split(self.run), blocks)
+        return Learnable(_split(self.run), blocks, load_teachers(self.run, self.run.config.seed))
 
     @property
     def is_over(self) -> bool:
@@ -79,16 +80,16 @@ def search(run: Run, *, force: bool = False, tell: Callable[[Record], None]) -> 
         raise ConfigError("tune: searches how towers are trained afresh; leave out update.start")
     run, space, folder = replace(run, config=config), Space.of(config), run.out / FOLDER
     perform_stages(run, ("prepare", "embed"), tell=tell)
-    if not len(_split(run).validation):
+    if not len(_split(run).task("validation", most_users=config.training.score_users).truth):
         raise ConfigError("tune: nobody validates, so that nothing can be chosen")
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / STUDY):
-        if force:
-            (folder / STUDY).unlink(missing_ok=True)
+        for name in (STUDY, *FILES) if force else ():
+            (folder / name).unlink(missing_ok=True)
         searched = Searched(folder / STUDY, config.tune, config.training.epochs, config.seed)
         study = open_study(searched, _key(run, space), space.own())
         if killed := forget_killed(study, again=True):
-            console.print(f"trials of an earlier call that were killed: {killed}; tried again")
+            console.print(f"trials of an earlier call that were stopped: {killed}; tried again")
         until = None if config.tune.timeout is None else time.time() + config.tune.timeout
         plan, recorder = _Plan(replace(run, tracker=NoTracker()), searched, until), Recorder(run)
         recorder.begin(study)
@@ -100,6 +101,9 @@ def search(run: Run, *, force: bool = False, tell: Callable[[Record], None]) -> 
             recorder.follow(study)
             results = write_results(folder, study, space)
             recorder.finish(results, folder, ok=ok)
+    if results.best is None:
+        why = next((one for one in results.trials["why"][::-1] if one), "the time was up")
+        raise RecsysError(f"tune: none of {len(results.trials)} trials was finished; last: {why}")
     return results
 
 

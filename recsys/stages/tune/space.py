@@ -157,8 +157,10 @@ def _distribution(config: Config, key: str, values: Values) -> BaseDistribution:
     if annotation not in (int, float):
         raise ConfigError(f"tune.space: {key}: is no number; give a list of values")
     if annotation is int:
-        step = int(values.step or 1)
-        return IntDistribution(int(values.low), int(values.high), log=values.log, step=step)
+        step = values.step or 1.0
+        if not step.is_integer():
+            raise ConfigError(f"tune.space: {key}: step = {step:g}: expected a whole number")
+        return IntDistribution(int(values.low), int(values.high), log=values.log, step=int(step))
     return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
 
 

@@ -1,7 +1,8 @@
 """The study of a search: optuna's, in one SQLite file, which several processes write to.
 
 What a trial gets depends on (seed, number of trials before it) and on their scores alone: in one
-process a search that was killed and goes on tries what it would have tried.
+process a search that was killed and goes on tries what it would have tried. A setting that fails
+again is passed over.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from recsys.config import TuneConfig
@@ -24,13 +25,14 @@ from recsys.errors import ArtifactError, ConfigError
 from recsys.files import locked
 from recsys.stages.tune.space import Params
 
-__all__ = ["DONE", "Searched", "ask", "counted", "forget_killed", "open_study"]
+__all__ = ["DONE", "STOPPED", "WHY", "Searched", "ask", "counted", "forget_killed", "open_study"]
 
 NAME = "tune"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 KEY = "searched"  # the digest of all that trials share
 AGAIN = "again"  # a trial that takes the place of a killed one
 WHY = "why"  # a trial was pruned or failed
+STOPPED = "stopped"  # why, where the user did it
 PATIENT = 60.0  # seconds that a process waits for another one's write
 
 
@@ -129,14 +131,25 @@ def forget_killed(study: optuna.Study, *, again: bool) -> int:
 
     Args:
         study: of the trials.
-        again: their settings are tried again, once; else the sampler replaces them.
+        again: their settings are tried again, once; else the sampler replaces them. So are those
+            of trials that the user stopped.
     """
     killed = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     for trial in killed:
         study.tell(trial.number, state=TrialState.FAIL)
-        if again and AGAIN not in trial.user_attrs:
-            study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
-    return len(killed)
+    if not again:
+        return len(killed)
+    stopped = [one for one in _lost(study) if one.user_attrs.get(WHY) == STOPPED]
+    for trial in (*(one for one in killed if AGAIN not in one.user_attrs), *stopped):
+        study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
+    return len(killed) + len(stopped)
+
+
+def _lost(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that failed and were not tried again."""
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(AGAIN) for trial in trials}
+    return [one for one in trials if one.state == TrialState.FAIL and one.number not in again]
 
 
 def counted(study: optuna.Study) -> int:
@@ -153,5 +166,5 @@ def ask(
         before = counted(study)
         if before >= searched.tune.trials:
             return None
-        study.sampler = searched.sampler(before)
+        study.sampler = searched.sampler(before + len(_lost(study)))  # not what has failed again
         return study.ask(dict(distributions))

@@ -12,8 +12,9 @@ from recsys.epochs import Phase
 from recsys.errors import ConfigError, TrainingDiverged
 from recsys.fitting import fit_towers
 from recsys.stages.tune.space import Space
-from recsys.stages.tune.study import WHY
+from recsys.stages.tune.study import STOPPED, WHY
 from recsys.towers.grow import Blocks
+from recsys.training.distill import Teachers
 from recsys.training.loop import EpochReport
 
 __all__ = ["CURVE", "EPOCHS", "SECONDS", "Learnable", "try_out"]
@@ -23,10 +24,11 @@ CURVE, EPOCHS, SECONDS = "losses", "epochs", "seconds"  # what is noted of a tri
 
 @dataclass(frozen=True, eq=False)
 class Learnable:
-    """What all trials learn from: the split and the content, which stages have left."""
+    """What all trials learn from: the split and content that stages have left, and teachers."""
 
     split: Split
     blocks: Blocks
+    teachers: Teachers | None
 
     def score(self, config: Config, trial: Trial) -> float:
         """Train on train and return the best validation NDCG@10 of all epochs.
@@ -44,6 +46,7 @@ class Learnable:
             refit=False,  # the test part and the last training have no say
             on_epoch=_Watched(trial),
             user_blocks=self.blocks.users,
+            teachers=self.teachers,
         )
         trial.set_user_attr(EPOCHS, fitted.epochs)
         return fitted.scores[fitted.epochs]
@@ -70,15 +73,18 @@ def try_out(study: optuna.Study, trial: Trial, space: Space, learnable: Learnabl
     """Carry out a trial and note what came of it.
 
     A setting that cannot be, or that diverges, counts as pruned, so that fewer like it are drawn.
-    What else goes wrong fails the trial and is raised.
+    What else goes wrong fails the trial and is raised; the next call tries another setting.
     """
     started = time.perf_counter()
-    state, score, why = TrialState.FAIL, None, "stopped"
+    state, score, why = TrialState.FAIL, None, STOPPED
     try:
         score = learnable.score(space.applied(trial.params), trial)
         state, why = TrialState.COMPLETE, ""
     except (ConfigError, TrainingDiverged, optuna.TrialPruned) as reason:
         state, why = TrialState.PRUNED, str(reason)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise
     finally:  # Ctrl-C, too
         trial.set_user_attr(SECONDS, round(time.perf_counter() - started, 3))
         if why:
