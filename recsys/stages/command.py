@@ -67,6 +67,7 @@ class Command:
 
     def go(self, *, force: bool = False) -> list[str]:
         """Do all stages and record the run; return one line for each minimum that was missed."""
+        _alone("run")
         check_evaluation(self.run.config)
         self.out.mkdir(parents=True, exist_ok=True)
         tracker = open_tracker(self.run.config, self.out)
@@ -89,10 +90,8 @@ class Command:
         Raises:
             ConfigError: several processes are to do another stage.
         """
-        if name != "train" and Workers.from_environment().are_several:
-            raise ConfigError(
-                f"{name}: is done by one process, but torchrun started several; start it without"
-            )
+        if name != "train":
+            _alone(name)
         with open_workers(self.run.config.training.device) as workers:
             run = replace(self.run, workers=workers)
             if not workers.is_first:
@@ -191,6 +190,14 @@ def _parse_seeds(text: str | None, default: int) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f"--seeds {text}: a seed comes twice")
     return seeds
+
+
+def _alone(name: str) -> None:
+    """Refuse several processes where one does the work."""
+    if Workers.from_environment().are_several:
+        raise ConfigError(
+            f"{name}: is done by one process, but torchrun started several; start it without"
+        )
 
 
 def tell(record: Record) -> None:

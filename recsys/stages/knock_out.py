@@ -27,6 +27,7 @@ from recsys.stages.pipeline import perform_stages
 from recsys.stages.prepare import load_data, prepare_stage
 from recsys.stages.run import Run
 from recsys.stages.stage import Record, Stage, perform
+from recsys.stages.teacher import load_teachers, teacher_files
 from recsys.stages.train import item_blocks, train_stage
 
 __all__ = ["FOLDER", "Way", "knock_out", "knock_out_markdown", "knock_out_table", "knocked_out"]
@@ -191,6 +192,7 @@ def _stage(run: Run, variant: Variant, seed: int) -> Stage:
             refit=config.split.refit,
             user_blocks=_blocks(load_user_blocks(run.folder("content")), USERS, variant, seed),
             newcomers=config.newcomers,
+            teachers=load_teachers(run, seed),
         )
         ranker = TwoTowerRanker(fitted.towers, ExactIndex.build(fitted.towers.item_vectors()))
         metric = run.config.evaluation.headline
@@ -208,7 +210,7 @@ def _stage(run: Run, variant: Variant, seed: int) -> Stage:
             "ks": list(config.evaluation.ks),
         },
         reads=(prepare_stage(run), embed_stage(run)),
-        files=(),
+        files=teacher_files(run, seed),
         work=work,
     )
 

@@ -214,10 +214,10 @@ def open_workers(device: str = "auto") -> Iterator[Workers]:
         _check_gpus(device, workers)
         torch.cuda.set_device(workers.local_rank)
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
-    try:
-        yield workers
-    finally:
-        dist.destroy_process_group()
+    yield workers
+    # Not after an error: the others may wait for this one in a message that will never come, and
+    # end when it does.
+    dist.destroy_process_group()
 
 
 def _check_gpus(device: str, workers: Workers) -> None:

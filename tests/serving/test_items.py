@@ -79,9 +79,8 @@ def test_items_stand_where_whole_towers_put_them(words: tuple[str, ...], tmp_pat
     changes = [(SPACE, KINDS[0]), (107, title), (SEA, KINDS[1]), (100, KINDS[1])][: 3 + (not words)]
     edit_items(folder, items(tmp_path / "a.csv", changes))
     beside = two_towers_of(Bundle.load(folder).recommender())
-    assert np.allclose(
-        np.asarray(beside.index.vectors)[7], before[7], atol=1e-5
-    )  # the same content again
+    found = np.asarray(beside.index.vectors)
+    assert np.allclose(found[7], before[7], atol=1e-5)  # the same content again
     if not words:
         assert not np.allclose(found[0], before[0], atol=1e-2)
     towers = two_towers_of(rebuild(folder).recommender()).towers
