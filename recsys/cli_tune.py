@@ -23,7 +23,10 @@ def add_tune_commands(app: typer.Typer, talk: Callable[..., None]) -> None:
         config: ConfigFile,
         overrides: Overrides = None,
         trials: Annotated[
-            int | None, typer.Option(min=1, help="In all, those of earlier calls included.")
+            int | None,
+            typer.Option(
+                min=1, help="In all, those of earlier calls included; absent: tune.trials (40)."
+            ),
         ] = None,
         timeout: Annotated[
             float | None, typer.Option(min=0.001, help="Seconds after which no trial is begun.")
@@ -39,7 +42,7 @@ def add_tune_commands(app: typer.Typer, talk: Callable[..., None]) -> None:
         quiet: Quiet = False,
         verbose: Verbose = False,
     ) -> None:
-        """Search settings on validation, the test part unseen: [tune] says which; goes on."""
+        """Search settings by their validation score, as [tune] says; goes on after a stop."""
         from recsys.stages.command import Command, tell
 
         given = {"trials": trials, "timeout": timeout, "processes": processes}
@@ -75,7 +78,7 @@ def add_tune_commands(app: typer.Typer, talk: Callable[..., None]) -> None:
         quiet: Quiet = False,
         verbose: Verbose = False,
     ) -> None:
-        """Let the learning rate rise until the loss bursts, and suggest one; nothing is kept."""
+        """Let the learning rate rise: at which does the loss fall fastest? Nothing is kept."""
         from recsys.stages.command import Command, tell
         from recsys.stages.lr_find import CHART, CURVE, lr_find
 

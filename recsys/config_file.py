@@ -25,6 +25,7 @@ PATHS = {
     "update": ("start",),
 }
 NAMED: dict[str, type[BaseModel]] = {"content": ContentConfig, "users": AttributeConfig}
+LONGEST = 80  # characters of a value that a message shows
 NOT_FILES = ("items", "row")  # what [content.NAME] ids may say instead of a file's name
 
 
@@ -188,7 +189,11 @@ def _explain(where: str, fault: Any) -> str:
         return f"{where}: {name}: unknown key{hint}"
     if fault["type"] == "missing":
         return f"{where}: {name}: is missing"
-    return f"{where}: {name} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+    message = fault["msg"].removeprefix("Value error, ")
+    given = repr(fault["input"])
+    if len(given) > LONGEST:  # a table: its message names the keys
+        return f"{where}: {message}" if not place else f"{where}: {name}: {message}"
+    return f"{where}: {name} = {given}: {message}"
 
 
 def _keys_at(place: Sequence[str]) -> list[str]:

@@ -106,7 +106,12 @@ def test_a_file_is_read_when_a_later_change_would_show(
 ) -> None:
     """Two changes within one tick of the system's clock leave the same times."""
     read_at: list[float] = []
-    monkeypatch.setattr(files, "_digest_bytes", lambda _: str(read_at.append(time.time())))
+
+    def read(_: Path) -> str:
+        read_at.append(time.time())
+        return "read"
+
+    monkeypatch.setattr(files, "_digest_bytes", read)
     path = tmp_path / "file"
     path.write_text("one")
     digest_file(path), digest_file(path)

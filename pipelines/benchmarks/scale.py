@@ -48,8 +48,8 @@ def measurements(work: Path) -> dict[str, Callable[[], Found]]:
         shared = ("--processes", number, "--threads", number, "--batch", "512")
         made[f"processes-{number}"] = partial(_train, MILLION, *shared)
     made["als"] = partial(_als, work)
-    on_gpu = ("--device", "cuda", "--threads", "8", "--drawn", "8192")
-    on_gpu += ("--batch", "4096", "--prefetch", "6")
+    on_gpu = ["--device", "cuda", "--threads", "8", "--drawn", "8192"]
+    on_gpu += ["--batch", "4096", "--prefetch", "6"]
     for items in SIZES:
         made[f"gpu-{items}"] = partial(_train, items, *on_gpu)
     return made

@@ -234,6 +234,8 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with path.open("rb") as file:
             kind = looks_like(file.read(4096))
+        if kind == "empty":
+            raise DataError(f"{path}: is empty; expected Parquet: copy it again, or take it out")
         if kind != "a Parquet file":
             raise DataError(f"{path}: is {kind}; expected Parquet as its name says: rename it")
         # no buffers of whole row groups: one may be larger than memory

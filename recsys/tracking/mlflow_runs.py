@@ -11,6 +11,7 @@ from typing import Any
 
 from recsys.config import Config
 from recsys.errors import ArtifactError
+from recsys.files import locked
 
 __all__ = ["MlflowTracker", "quiet_mlflow", "read_curves", "tracking_uri"]
 
@@ -104,6 +105,9 @@ class MlflowTracker:
 
         for chatty in ("mlflow", "alembic"):  # after the import, which sets their levels
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        if within is None and self.uri.startswith("sqlite"):
+            with locked(self.artifacts):  # two runs at once would both make its tables
+                MlflowClient(self.uri).search_experiments(max_results=1)
         client = MlflowClient(self.uri) if within is None else within._client
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:

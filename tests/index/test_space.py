@@ -45,7 +45,7 @@ def in_a_space() -> tuple[ApproximateIndex, Vectors]:
 
 
 def recall(index: ApproximateIndex, users: Vectors, k: int, **asked: Any) -> float:
-    right = ExactIndex.build(index.vectors).query(users, k, **asked).items
+    right = ExactIndex.build(np.asarray(index.vectors)).query(users, k, **asked).items
     found = index.query(users, k, **asked).items
     hits = sum(np.isin(a, b[b >= 0]).sum() for a, b in zip(found, right, strict=True))
     return float(hits / (right >= 0).sum())
@@ -57,7 +57,7 @@ def test_recall_holds_in_a_space_whatever_is_asked(
     index, users = in_a_space
     assert recall(index, users, 20) >= 0.985
     assert recall(index, users, 300) >= 0.985
-    best = ExactIndex.build(index.vectors).query(users, 300).items
+    best = ExactIndex.build(np.asarray(index.vectors)).query(users, 300).items
     assert recall(index, users, 20, exclude=Ragged.of(best.tolist())) >= 0.985
     liked = index.vectors @ users.mean(axis=0)
     assert recall(index, users, 20, candidates=liked < np.quantile(liked, 0.6)) == 1.0

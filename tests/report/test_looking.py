@@ -95,5 +95,5 @@ def test_curves_come_back_from_mlflow_of_the_newest_training(
     with pytest.raises(ArtifactError, match=r"no training of .*elsewhere"):
         read_curves(config, tmp_path / "elsewhere")
     silent = make_config({"data": {"interactions": "log.csv"}, "tracking": {"kind": "none"}})
-    with pytest.raises(ArtifactError, match="not recorded"):
+    with pytest.raises(ArtifactError, match="not in MLflow"):
         read_curves(silent, out)

@@ -74,7 +74,7 @@ def test_new_items_are_found_at_once(bundle: Path, tmp_path: Path) -> None:
 def test_items_stand_where_whole_towers_put_them(words: tuple[str, ...], tmp_path: Path) -> None:
     """Few items are put through the tower; a rebuilt bundle's towers hold all of them."""
     folder = copy_of(bundle_of(*words), tmp_path / "b")
-    before = two_towers_of(Bundle.load(folder).recommender()).index.vectors
+    before = np.asarray(two_towers_of(Bundle.load(folder).recommender()).index.vectors)
     title = pd.read_csv(finished_run().parent / "items.csv")["title"][7]
     changes = [(SPACE, KINDS[0]), (107, title), (SEA, KINDS[1]), (100, KINDS[1])][: 3 + (not words)]
     edit_items(folder, items(tmp_path / "a.csv", changes))
