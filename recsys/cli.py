@@ -107,29 +107,15 @@ def _init(
 def _check(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say whether the log is fit for this: counts, density, times, duplicates, rejected rows."""
     from recsys.config_file import load_config
-    from recsys.content.assemble import check_tables
-    from recsys.data.dataset import Dataset
-    from recsys.data.fitness import check_fitness
-    from recsys.evaluation.leaks import split_leaks
-    from recsys.stages.prepare import check_asked, cut_log
+    from recsys.stages.check import check_log
 
     loaded = load_config(config, overrides or ())
-    with TemporaryDirectory() as folder:  # what a generator makes is only looked at
-        dataset = Dataset.from_config(loaded.data, loaded.split, folder=Path(folder))
-    check_tables(loaded.content, dataset.items)
-    check_asked(loaded, dataset)
-    report, leaks = check_fitness(dataset), []
-    try:
-        parts = cut_log(dataset, loaded.split)
-        cut, leaks = repr(parts), split_leaks(parts, dataset.user_ids, dataset.item_ids)
-    except RecsysError as error:
-        cut = f"not fit: {error}"
+    with TemporaryDirectory() as folder:  # what a generator makes, or a long log, is only looked at
+        found = check_log(loaded, Path(folder))
     if as_json:
-        found = {"split": cut, "leaks": [leak._asdict() for leak in leaks]}
-        output.print_json(json.dumps(report.as_dict() | found))
+        output.print_json(json.dumps(found.as_dict()))
     else:
-        alarms = [f"leak alarm: {leak}" for leak in leaks]
-        output.print(escape("\n".join([*report.lines(), cut, *alarms])), soft_wrap=True)
+        output.print(escape("\n".join(found.lines())), soft_wrap=True)
 
 
 @app.command("run")

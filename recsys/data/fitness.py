@@ -79,7 +79,8 @@ class FitnessReport:
         rejected = self.read - self.kept
         lines += [f"rows          {self.read:,} read = {self.kept:,} kept + {rejected:,} rejected"]
         for reason, n in self.rejected.items():
-            lines.append(f"  rejected    {n:,} {reason}, first: {self.examples[reason]}")
+            first = f", first: {self.examples[reason]}" if reason in self.examples else ""
+            lines.append(f"  rejected    {n:,} {reason}{first}")
         shared = f"; {self.equal_times:.0%} of the rows share theirs with another of the same user"
         shared = shared if self.equal_times else ""
         users = f"{self.users_below_2:,} with one, {self.users_below_5:,} with fewer than {FEW}"

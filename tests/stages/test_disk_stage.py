@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from recsys.config import Config
+from recsys.config_file import load_config
 from recsys.data.dataset import Dataset
 from recsys.data.splits import Split
 from recsys.files import read_json
 from recsys.serving.make import make_bundle
+from recsys.stages.check import check_log
 from recsys.stages.command import Command
 from recsys.stages.prepare import prepare_stage
 from recsys.stages.run import Run
@@ -64,6 +66,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for storage in ("memory", "disk"):
         (folder / f"{storage}.toml").write_text(CONFIG.replace("STORAGE", storage))
     return folder
+
+
+def test_a_check_says_the_same_of_both(folder: Path, tmp_path: Path) -> None:
+    said = {}
+    for storage in ("memory", "disk"):
+        found = check_log(load_config(folder / f"{storage}.toml"), tmp_path / storage)
+        said[storage] = found.lines()
+    assert (tmp_path / "disk" / "log").is_dir(), "not read into memory"
+    assert said["disk"] == said["memory"]
+    assert any("duplicate of user and item, first: 0.parquet" in line for line in said["disk"])
 
 
 def without_seconds(value: Any) -> Any:
