@@ -36,8 +36,9 @@ def stop_at(folder: Path, way: str, at: tuple[int, int], **more: object) -> None
         list(train(learner, make_rows(), config, seed=3, until=3, on_step=on_step))
 
 
-@pytest.mark.parametrize("prefetch", [0, 2])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "prefetch"), [*((way, 0) for way in WAYS), ("drawn", 2), ("every prefix", 2)]
+)
 def test_a_checkpoint_within_an_epoch_goes_on_exactly(
     way: str, prefetch: int, tmp_path: Path
 ) -> None:
