@@ -17,6 +17,8 @@ from typing import Any, Self, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from recsys.errors import ConfigError
 
@@ -213,7 +215,16 @@ def open_workers(device: str = "auto") -> Iterator[Workers]:
     if on_gpu:
         _check_gpus(device, workers)
         torch.cuda.set_device(workers.local_rank)
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    store, rank, size = next(rendezvous("env://"))
+    # After a restart the addresses of those who are gone must not be found.
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=PrefixStore(f"life-{life}", store),
+        rank=rank,
+        world_size=size,
+        timeout=PATIENCE,
+    )
     yield workers
     # Not after an error: the others may wait for this one in a message that will never come, and
     # end when it does.
