@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from recsys.index.vectors import Rows, Vectors
 
-__all__ = ["Kind", "Packed", "error_bounds", "farthest", "kind_of", "pack", "rounded"]
+__all__ = ["Kind", "Packed", "farthest", "kind_of", "pack", "rounded"]
 
 Kind = Literal["float32", "float16", "int8"]
 
@@ -105,20 +105,3 @@ def farthest(read: Rows, vectors: Vectors) -> float:
     starts = range(0, len(vectors), BLOCK)
     blocks = [slice(start, start + BLOCK) for start in starts]
     return max(float(np.linalg.norm(read[b] - vectors[b], axis=1).max()) for b in blocks)
-
-
-def error_bounds(vectors: Vectors, kind: Kind) -> NDArray[np.float64]:
-    """How far each row ``(n, dim)`` can at most be from its unpacked self, by the module's formula.
-
-    Returns:
-        Bounds ``(n,)`` of the distance, and so of what any cosine with a unit vector is off by.
-    """
-    if kind == "float32":
-        return np.zeros(len(vectors))
-    root = np.sqrt(vectors.shape[1])
-    if kind == "float16":
-        relative = np.full(len(vectors), 2.0**-11 + root * 2.0**-25)
-    else:
-        relative = np.abs(vectors).max(axis=1).astype(np.float64) * root / 254
-    bounds: NDArray[np.float64] = 2 / np.sqrt(3) * relative
-    return bounds

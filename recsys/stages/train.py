@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recsys.config import TrainingConfig
 from recsys.content.encoder import ContentBlock
 from recsys.content.saved import load_blocks
 from recsys.content.tune import tunable_blocks
@@ -84,23 +85,30 @@ def train_stage(run: Run, seed: int) -> Stage:
     stage = Stage(
         name=run.label("train", seed),
         folder=run.folder("towers", seed),
-        settings={
-            "towers": config.towers.model_dump(mode="json"),
-            "training": training.model_dump(
-                mode="json", exclude={"teacher", "teacher_refit", *CHANGE_NOTHING}
-            ),
-            "newcomers": config.newcomers.model_dump(mode="json"),
-            "refit": config.split.refit,
-            "seed": seed,
-        }
-        | ({"replay": config.update.replay} if updates else {})
-        | ({"finetune": tuned} if (tuned := _finetune(run)) else {}),
+        settings=_settings(run, training, seed),
         reads=(prepare_stage(run), embed_stage(run)),
         files=(*start_files(run, seed), *teacher_files(run, seed)),
         work=work,
         join=join,
     )
     return stage
+
+
+def _settings(run: Run, training: TrainingConfig, seed: int) -> dict[str, Any]:
+    """What the towers depend on beside the files that are read, those of teachers among them."""
+    config, left_out = run.config, {"teacher", "teacher_refit", *CHANGE_NOTHING}
+    settings: dict[str, Any] = {
+        "towers": config.towers.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=left_out),
+        "newcomers": config.newcomers.model_dump(mode="json"),
+        "refit": config.split.refit,
+        "seed": seed,
+    }
+    if config.update.start is not None:
+        settings["replay"] = config.update.replay
+    if tuned := _finetune(run):
+        settings["finetune"] = tuned
+    return settings
 
 
 def _finetune(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 from recsys.config import TrainingConfig
 from recsys.data.interactions import Interactions
 from recsys.device import autocast, to_device
-from recsys.towers.full_softmax import Targets, drawn_softmax, full_softmax
+from recsys.towers.full_softmax import Targets, full_softmax
 from recsys.towers.histories import Histories, Places
-from recsys.towers.losses import sampled_loss
 from recsys.towers.nested import nested_parts
 from recsys.towers.rating import RatingHead
 from recsys.towers.some_items import SomeItems
@@ -22,6 +21,7 @@ from recsys.towers.two_tower import TwoTower
 from recsys.training.batches import Batch, target_weights
 from recsys.training.contrast import contrast_loss
 from recsys.training.distill import Teacher
+from recsys.training.drawn import OnDevice, drawn_loss, products_of
 from recsys.training.negatives import (
     ItemSampler,
     Miner,
@@ -36,17 +36,6 @@ from recsys.training.workers import Workers
 __all__ = ["MinerOf", "Objective"]
 
 MinerOf = Callable[[NDArray[np.float32]], Miner]  # item vectors (n_items, d) -> finds the nearest
-
-
-class _Negatives(NamedTuple):
-    """What a step's targets are told apart from, on the device."""
-
-    shared: Tensor  # item numbers, (n,)
-    log_q: Tensor  # (n,)
-    barred: Tensor  # bool (b, n)
-    hard: Tensor  # item numbers, (b, h); h may be 0
-    hard_log_q: Tensor  # (b, h)
-    hard_barred: Tensor  # bool (b, h)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +153,7 @@ class Objective:
         return loss
 
     def _items(
-        self, towers: TwoTower, batch: Batch, negatives: _Negatives | None
+        self, towers: TwoTower, batch: Batch, negatives: OnDevice | None
     ) -> tuple[Tensor | SomeItems, Tensor]:
         """Vectors to look up the batch's own items in, and those of the shared negatives.
 
@@ -223,7 +212,7 @@ class Objective:
                 to_device(batch.rows, towers.device),
                 smoothing=self.config.label_smoothing,
                 able=towers.items.known,
-                dtype=_products(self.config),
+                dtype=products_of(self.config),
             )
             for of_queries, of_items in zip(asking, asked, strict=True)
         ]
@@ -236,7 +225,7 @@ class Objective:
         drawn: Negatives,
         random: np.random.Generator,
         mine: Miner | None,
-    ) -> _Negatives:
+    ) -> OnDevice:
         """Negatives that the whole step shares, and each user's own hard ones."""
         config, device, b = self.config, towers.device, len(batch.users)
         pool, hard = batch.positives, None
@@ -249,7 +238,7 @@ class Objective:
         shared = to_device(drawn.items.astype(np.int64), device)
         none = np.zeros((b, 0))
         own = (none, none, none) if hard is None else (hard.items, hard.log_q, hard.barred)
-        return _Negatives(
+        return OnDevice(
             shared,
             to_device(drawn.log_q, device),
             accidental_hits(shared, pool),
@@ -266,7 +255,7 @@ class Objective:
         items: Tensor | SomeItems,
         shared: Tensor,
         targets: Targets,
-        drawn: _Negatives,
+        drawn: OnDevice,
     ) -> Tensor:
         """The loss against negatives; mean over members."""
         scale, groups = towers.log_scale.exp(), to_device(batch.rows, towers.device)
@@ -277,75 +266,13 @@ class Objective:
             nested_parts(items[drawn.hard.flatten()], towers.config),
             strict=True,
         )
-        losses = [self._of_member(*one, scale, targets, groups, drawn) for one in members]
+        losses = [
+            drawn_loss(self.config, self.n_known, *one, scale, targets, groups, drawn)
+            for one in members
+        ]
         # The losses are means over this batch's targets, whose weights are its share of a step.
         share = 1.0 if batch.total is None else targets.weights.sum()
         return torch.stack(losses).mean() * share
-
-    def _of_member(
-        self,
-        queries: Tensor,
-        found: Tensor,
-        shared: Tensor,
-        hard: Tensor,
-        scale: Tensor,
-        targets: Targets,
-        groups: Tensor,
-        drawn: _Negatives,
-    ) -> Tensor:
-        """The loss of one member.
-
-        Args:
-            queries: of positions, ``(p, w)``.
-            found: of targets, ``(t, w)``.
-            shared: of negatives, ``(n, w)``.
-            hard: of users' own negatives, ``(b * h, w)``.
-            scale: one over the temperature.
-            targets: what is to be found.
-            groups: the user of each position, ``(p,)``.
-            drawn: which negatives they are.
-        """
-        config, softmax = self.config, self.config.loss == "softmax"
-        if softmax and not drawn.hard.shape[1]:  # in blocks: no table of scores
-            loss = drawn_softmax(
-                queries,
-                found,
-                shared,
-                scale,
-                targets,
-                drawn.barred,
-                groups,
-                log_q=drawn.log_q,
-                smoothing=config.label_smoothing,
-                dtype=_products(config),
-            )
-            return loss / targets.weights.sum()
-        positive = scale * (queries[targets.rows] * found).sum(dim=1)
-        negative = scale * (queries @ shared.T)  # (p, n)
-        barred, log_q = drawn.barred[groups], drawn.log_q.expand_as(negative)
-        if drawn.hard.shape[1]:
-            own = hard.view(*drawn.hard.shape, -1)  # (b, h, w)
-            nearest = torch.einsum("pw,phw->ph", queries, own[groups])
-            negative = torch.cat([negative, scale * nearest], dim=1)
-            barred = torch.cat([barred, drawn.hard_barred[groups]], dim=1)
-            log_q = torch.cat([log_q, drawn.hard_log_q[groups]], dim=1)
-        return sampled_loss(
-            config.loss,
-            positive,
-            targets.rows,
-            targets.weights,
-            negative,
-            barred,
-            n_items=self.n_known,
-            log_q=log_q if softmax else None,
-            calibration=config.calibration,
-            label_smoothing=config.label_smoothing,
-        )
-
-
-def _products(config: TrainingConfig) -> torch.dtype:
-    """In what precision queries are multiplied with items."""
-    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
 def _rating_loss(

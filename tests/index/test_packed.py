@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from suites.index_answers import VECTORS, as_unit, clustered
 from suites.index_suite import DIGEST, IndexSuite, rewrite
 
@@ -18,7 +19,7 @@ from recsys.index.effort import Calibration
 from recsys.index.exact import ExactIndex
 from recsys.index.index import build_index, load_index
 from recsys.index.live import LiveIndex, vectors_of
-from recsys.index.packed import Kind, Packed, error_bounds, pack, rounded
+from recsys.index.packed import Kind, Packed, pack, rounded
 from recsys.index.vectors import Vectors
 
 NARROW: tuple[Kind, ...] = ("float16", "int8")
@@ -38,6 +39,23 @@ class TestForestFloat16(IndexSuite):
 class TestGraphInt8(IndexSuite):
     config = IndexConfig(kind="hnsw", search_k=10_000, vectors="int8")
     exact = True
+
+
+def error_bounds(vectors: Vectors, kind: Kind) -> NDArray[np.float64]:
+    """How far each row ``(n, dim)`` can at most be from its unpacked self, by the module's formula.
+
+    Returns:
+        Bounds ``(n,)`` of the distance, and so of what any cosine with a unit vector is off by.
+    """
+    if kind == "float32":
+        return np.zeros(len(vectors))
+    root = np.sqrt(vectors.shape[1])
+    if kind == "float16":
+        relative = np.full(len(vectors), 2.0**-11 + root * 2.0**-25)
+    else:
+        relative = np.abs(vectors).max(axis=1).astype(np.float64) * root / 254
+    bounds: NDArray[np.float64] = 2 / np.sqrt(3) * relative
+    return bounds
 
 
 def test_codes_by_a_plain_loop() -> None:
